@@ -1,0 +1,405 @@
+"""Chapter 3.1: a process that believes it is alone."""
+
+import contextlib
+import os
+import random
+import signal
+from pathlib import Path
+
+import pytest
+
+from dojo.plugin.fixtures import Mydocker
+from dojo.testing import check, expect, first_process, ours, started, task, vm
+
+NAMESPACES = ("uts", "pid", "mnt", "net", "ipc")
+UNPRIVILEGED = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin")
+
+
+def run(mydocker: Mydocker, script: str, *options: str, **more):
+    return mydocker("run", "--rm", *options, "busybox", "sh", "-c", script, **more)
+
+
+# Task 1: A child becomes the command
+
+
+@task(1)
+def test_a_command_that_succeeds_ends_with_0(mydocker):
+    """`true` does nothing and succeeds. If this fails, nothing has been started at all."""
+    expect(mydocker("run", "busybox", "true"), status=0, out="", err="")
+
+
+@task(1)
+def test_the_exit_status_is_that_of_the_command(mydocker):
+    """Scripts decide by the exit status of `run`, as if they had called the command themselves."""
+    for status in random.sample(range(2, 125), 2):
+        expect(run(mydocker, f"exit {status}"), status=status)
+
+
+@task(1)
+def test_all_arguments_arrive(mydocker):
+    """What follows IMAGE is the command with its arguments, not only its first word."""
+    expect(mydocker("run", "--rm", "busybox", "echo", "a", "b"), status=0, out="a b\n")
+
+
+@task(1)
+def test_what_follows_the_image_belongs_to_the_command(mydocker):
+    """Options end at IMAGE: `-i`, `--rm` and `--` behind it are the command's own words."""
+    call = mydocker("run", "--rm", "--", "busybox", "echo", "-i", "--rm", "--", "x")
+    expect(call, status=0, out="-i --rm -- x\n")
+
+
+@task(1)
+def test_a_command_that_is_killed_ends_with_128_and_the_signal(mydocker):
+    """A shell says 137 for a process that SIGKILL (9) ended, and so does docker run."""
+    running = started(mydocker.start("run", "busybox", "sh", "-c", "echo ready; exec sleep 1000"))
+    os.kill(first_process(running).pid, signal.SIGKILL)
+    expect(running.wait(), status=128 + signal.SIGKILL)
+
+
+# Task 2: Streams
+
+
+@task(2)
+def test_stdout_is_that_of_the_command_to_the_byte(mydocker):
+    """Whoever pipes `run` into another program wants the command's output and nothing else."""
+    expect(run(mydocker, "printf X"), status=0, out="X", err="")
+
+
+@task(2)
+def test_stderr_is_that_of_the_command_to_the_byte(mydocker):
+    """The two streams stay apart: a script that reads stdout must not find error messages in it."""
+    expect(run(mydocker, "printf out; printf err >&2; exit 3"), status=3, out="out", err="err")
+
+
+@task(2)
+def test_much_output_comes_through(mydocker):
+    """A megabyte is more than a pipe holds: nobody may wait for the end before reading."""
+    call = run(mydocker, "head -c 1000000 /dev/zero; printf end")
+    expect(call, status=0, err="")
+    check(
+        call.out == bytes(1000000) + b"end", "1000000 zeros, then `end`", f"{len(call.out)} bytes"
+    )
+
+
+@task(2)
+def test_stdin_is_attached_with_i(mydocker):
+    """`-i` hands the caller's stdin on, so that a container can stand in a pipeline."""
+    content = os.urandom(200_000)
+    call = mydocker("run", "--rm", "-i", "busybox", "cat", stdin=content)
+    expect(call, status=0, err="")
+    check(call.out == content, "every byte of stdin comes back on stdout", f"{len(call.out)} bytes")
+
+
+@task(2)
+def test_stdin_is_empty_without_i(mydocker):
+    """Without `-i` the input stays the caller's: a loop that reads lines must not lose any."""
+    mine, other = os.pipe()
+    os.write(other, b"a line for the caller\n")
+    call = mydocker("run", "--rm", "busybox", "cat", stdin=mine)
+    os.close(other)
+    left = os.read(mine, 100)
+    os.close(mine)
+    expect(call, status=0, out="")
+    check(left == b"a line for the caller\n", "the caller can still read its line", left, call)
+
+
+@task(2)
+def test_a_terminal_is_handed_on_with_it(mydocker):
+    """`-it` is for a shell to type into, and programs ask whether they are at a terminal."""
+    script = "test -t 0 && test -t 1 && test -t 2 && echo a terminal"
+    call = mydocker.start("run", "-it", "busybox", "sh", "-c", script, terminal=True).wait()
+    expect(call, status=0)
+    check("a terminal" in call.text, "stdin, stdout and stderr are a terminal", call.text, call)
+
+
+@task(2)
+def test_it_without_a_terminal_is_refused(mydocker):
+    """A shell that waits for a terminal that is not there would hang: better to say so at once."""
+    good = mydocker.start("run", "-it", "busybox", "echo", "started", terminal=True).wait()
+    expect(good, status=0)
+    call = mydocker("run", "-it", "busybox", "echo", "started", stdin=b"typed\n")
+    expect(call, status=1, out="")
+    named = "terminal" in call.errors.lower() or "tty" in call.errors.lower()
+    check(named, "a message that says that stdin is no terminal", call.errors, call)
+
+
+# Task 3: Namespaces
+
+
+@task(3)
+@vm
+@pytest.mark.parametrize("name", NAMESPACES)
+def test_each_namespace_is_a_new_one(mydocker, name):
+    """A namespace is what makes a process see another world. /proc/self/ns tells which it is in."""
+    call = run(mydocker, f"readlink /proc/self/ns/{name}")
+    outside = os.readlink(f"/proc/{mydocker.host.pid}/ns/{name}")
+    expect(call, status=0)
+    inside = call.text.strip()
+    check(inside.startswith(f"{name}:["), f"the {name} namespace's number", call.text, call)
+    check(inside != outside, f"a {name} namespace that is not the caller's", inside, call)
+
+
+@task(3)
+def test_the_hostname_is_the_start_of_an_id(mydocker):
+    """Each container has an id of 64 hex digits; its first 12 are the hostname that it sees."""
+    names = []
+    for _ in range(2):
+        call = run(mydocker, "cat /proc/sys/kernel/hostname")
+        names.append(expect(call, status=0).text.strip())
+        hex_digits = len(names[-1]) == 12 and set(names[-1]) <= set("0123456789abcdef")
+        check(hex_digits, "12 hex digits (0-9, a-f)", repr(names[-1]), call)
+    check(names[0] != names[1], "another name for each container", names)
+
+
+@task(3)
+def test_the_hostname_of_the_host_stays(mydocker):
+    """A new UTS namespace starts with a copy of the host's name. Only the copy may change."""
+    before = mydocker.host.facts()["hostname"]
+    script = "echo changed > /proc/sys/kernel/hostname && cat /proc/sys/kernel/hostname"
+    call = expect(run(mydocker, script), status=0, out="changed\n")
+    after = mydocker.host.facts()["hostname"]
+    check(after == before, f"the host is still called {before}", after, call)
+
+
+@task(3)
+def test_sysv_objects_of_the_host_are_not_seen(mydocker):
+    """Shared memory has no name in any file system: the IPC namespace is all that hides it."""
+    made = mydocker.host.run(["ipcmk", "--shmem", "4096"], env=mydocker.env)
+    identity = made.text.split()[-1]
+    try:
+        call = expect(run(mydocker, "cat /proc/sysvipc/shm"), status=0)
+        check(len(call.text.splitlines()) == 1, "the header, and no segment", call.text, call)
+    finally:
+        mydocker.host.run(["ipcrm", "--shmem-id", identity], env=mydocker.env)
+
+
+@task(3)
+def test_the_only_interface_is_lo_and_it_is_up(mydocker):
+    """A new network namespace is empty but for `lo`, and `lo` is down until somebody sets it up."""
+    call = expect(run(mydocker, "cat /proc/net/dev; cat /proc/net/fib_trie"), status=0)
+    interfaces, _, addresses = call.text.partition("Main:")
+    names = {line.partition(":")[0].strip() for line in interfaces.splitlines()[2:] if ":" in line}
+    fresh = set(mydocker.host.interfaces())  # some kernels put tunnels into each new namespace
+    check("lo" in names and names <= fresh, "lo and nothing of the host's", sorted(names), call)
+    check("127.0.0.1" in addresses, "lo is up: 127.0.0.1 can be reached", "it is down", call)
+
+
+# Task 4: PID 1 and /proc
+
+
+@task(4)
+@vm
+def test_the_command_is_pid_1(mydocker):
+    """The first process of a PID namespace is its init: PID 1, whatever it is outside."""
+    expect(run(mydocker, "echo $$"), status=0, out="1\n")
+
+
+@task(4)
+def test_proc_shows_the_processes_of_the_container_only(mydocker):
+    """A new PID namespace alone does not change /proc: it shows the namespace that mounted it."""
+    script = "cd /proc; for process in [0-9]*; do echo $process; done"
+    expect(run(mydocker, script), status=0, out="1\n")
+
+
+@task(4)
+def test_nothing_runs_in_between(mydocker):
+    """/proc/1/cmdline is the user's command: no shell and no helper of ours sits on PID 1."""
+    call = mydocker("run", "--rm", "busybox", "cat", "/proc/1/cmdline")
+    expect(call, status=0, out=b"cat\0/proc/1/cmdline\0")
+
+
+@task(4)
+def test_when_pid_1_ends_everything_in_there_ends(mydocker):
+    """A process that the command left in the background ends with it, and `run` does not wait."""
+    expect(run(mydocker, "sleep 1000 & echo started"), status=0, out="started\n")
+    left = mydocker.host.until(lambda: not mydocker.host.processes()) or mydocker.host.processes()
+    check(left is True, "no process of the container", left)
+
+
+@task(4)
+def test_pid_1_cannot_kill_itself(mydocker):
+    """The kernel shields the init of a namespace from its own: SIGKILL from inside does nothing."""
+    expect(run(mydocker, "kill -9 $$; exit 7"), status=7)
+
+
+# Task 5: What the host must not notice
+
+
+@task(5)
+@pytest.mark.parametrize("propagation", ["shared", "private"])
+def test_the_proc_of_the_host_stays(mydocker, propagation):
+    """With systemd `/` is shared: a mount over /proc would cover the host's, unless it is private.
+
+    On other machines it is private from the start, and `run` has to work there all the same.
+    """
+    before = mydocker.host.mountinfo()
+    in_a_shell = ("unshare", "--mount", f"--propagation={propagation}")
+    call = run(mydocker, "cd /proc; echo [0-9]*", before=in_a_shell)
+    expect(call, status=0, out="1\n")
+    check(mydocker.host.mountinfo() == before, "the host's mounts as they were", "others", call)
+    call = mydocker("run", "--rm", "busybox", "true")
+    after = mydocker.host.run(["cat", "/proc/self/comm"], env=mydocker.env)
+    check(after.text == "cat\n", "on the host, /proc/self is whoever looks at it", after, call)
+
+
+@task(5)
+def test_a_mount_inside_is_not_seen_outside(mydocker):
+    """What is mounted in a container is there for the container alone, while it runs and after."""
+    script = "mount -t tmpfs of-the-container /mnt; grep -c of-the /proc/mounts; read line"
+    running = mydocker.start("run", "-i", "busybox", "sh", "-c", script, stdin=None)
+    started(running, b"1\n")
+    seen = [line for line in mydocker.host.mountinfo() if "of-the-container" in line]
+    running.type(b"\n")
+    call = expect(running.wait(), status=0, out="1\n")
+    check(not seen, "the host does not see the mount", seen, call)
+
+
+@task(5)
+@vm
+def test_nothing_is_left_of_a_start_that_failed(mydocker):
+    """Without the capability CAP_SYS_ADMIN no namespace can be made. That is told in one line."""
+    harmless = ("setpriv", "--bounding-set=-sys_time", "--inh-caps=-sys_time")
+    expect(mydocker("run", "busybox", "echo", "started", before=harmless), status=0)
+    call = mydocker("run", "busybox", "echo", "started", before=UNPRIVILEGED)
+    expect(call, status=125, out="", complaint=["not permitted"])
+
+
+# Task 6: Signals, and who minds the container
+
+
+@task(6)
+@pytest.mark.parametrize("name", ["TERM", "INT", "HUP"])
+def test_a_signal_sent_to_run_reaches_the_command(mydocker, name):
+    """Who ends `run` with Ctrl-C or `kill` means the container: it must get the signal."""
+    script = f'trap "exit 43" {name}; echo ready; while :; do sleep 0.1; done'
+    running = started(mydocker.start("run", "busybox", "sh", "-c", script))
+    running.send(signal.Signals[f"SIG{name}"])
+    expect(running.wait(), status=43)
+
+
+@task(6)
+def test_a_signal_that_the_command_does_not_handle_is_ignored(mydocker):
+    """PID 1 has no default actions: the kernel drops a SIGTERM that it has no handler for."""
+    script = "echo ready; read line; echo $line; exit 9"
+    running = started(mydocker.start("run", "-i", "busybox", "sh", "-c", script, stdin=None))
+    running.send(signal.SIGTERM)
+    mydocker.host.until(lambda: has_taken_its_signals(running))
+    with contextlib.suppress(BrokenPipeError):
+        running.type(b"still here\n")
+    expect(running.wait(), status=9, out="ready\nstill here\n")
+
+
+@task(6)
+@vm
+def test_ctrl_c_reaches_the_command(mydocker):
+    """The terminal sends SIGINT to what runs in its foreground; with -it that is the container."""
+    script = 'trap "exit 42" INT; echo ready; while :; do sleep 0.1; done'
+    words = ("run", "-it", "busybox", "sh", "-c", script)
+    running = started(mydocker.start(*words, terminal=True))
+    running.type(b"\x03")
+    expect(running.wait(), status=42)
+
+
+@task(6)
+def test_an_interactive_shell_ends_with_its_own_status(mydocker):
+    """A shell with job control takes the foreground of the terminal, and gives it back at its end.
+
+    It can name process groups of its own PID namespace only: the one that is in front when it
+    starts has to be the container's, not the caller's.
+    """
+    running = mydocker.start("run", "-it", "busybox", "sh", terminal=True)
+    running.type(b"exit 7\n")
+    expect(running.wait(), status=7)
+
+
+@task(6)
+@ours
+def test_the_container_dies_with_the_process_that_minds_it(mydocker):
+    """SIGKILL leaves `run` no time to clean up. The kernel has to end the container for it."""
+    mydocker.may_leave("cgroup", "file")  # until 5.6, nothing clears these away after a crash
+    running = started(mydocker.start("run", "busybox", "sh", "-c", "echo ready; exec sleep 1000"))
+    running.send(signal.SIGKILL)
+    call = running.wait()
+    host = mydocker.host
+    left = host.until(lambda: not host.processes()) or host.processes()
+    check(left is True, "no process of the container is left", left, call)
+
+
+@task(6)
+def test_ignored_and_blocked_signals_are_not_inherited(mydocker):
+    """exec keeps what is ignored and blocked: Python ignores SIGPIPE and SIGXFSZ, nohup SIGHUP."""
+    caller = ("env", "--ignore-signal=INT,HUP,CHLD", "--block-signal=USR1,TERM")
+    command = ("grep", "-E", "^Sig(Blk|Ign):", "/proc/1/status")
+    call = mydocker("run", "--rm", "busybox", *command, before=caller)
+    none = "0000000000000000"
+    expect(call, status=0, out=f"SigBlk:\t{none}\nSigIgn:\t{none}\n")
+
+
+@task(6)
+def test_the_umask_is_fresh(mydocker):
+    """Files that the command makes must not be more or less open because of who called `run`."""
+    caller = ("sh", "-c", 'umask 077; exec "$@"', "sh")
+    expect(run(mydocker, "umask", before=caller), status=0, out="0022\n")
+
+
+# Task 7: What is refused
+
+
+@task(7)
+@pytest.mark.parametrize(
+    "name",
+    ["x", "_box", "a/b", "../../etc", "a b", "", pytest.param("x" * 129, marks=ours)],
+)
+def test_a_name_that_could_be_a_path_is_refused(mydocker, name):
+    """Names become directories. One that leads elsewhere must be refused before anything."""
+    expect(mydocker("run", "--rm", "--name", "a-good.name_1", "busybox", "true"), status=0)
+    call = mydocker("run", "--rm", "--name", name, "busybox", "echo", "started")
+    expect(call, status=125, out="", complaint=["name", name])
+
+
+@task(7)
+@pytest.mark.parametrize("image", ["BusyBox", "../busybox", "busybox.tar"])
+def test_an_image_name_that_could_be_a_path_is_refused(mydocker, image):
+    """Images are named in lower case, and their names become files and directories, too."""
+    expect(mydocker("run", "--rm", "busybox", "echo", "started"), status=0, out="started\n")
+    expect(mydocker("run", "--rm", image, "echo", "started"), status=125, out="", complaint=[image])
+
+
+@task(7)
+def test_an_unknown_option_is_refused(mydocker):
+    """An option that is skipped silently makes people believe in a protection that is not there."""
+    expect(mydocker("run", "--rm", "busybox", "echo", "started"), status=0, out="started\n")
+    call = mydocker("run", "--no-such-option", "busybox", "echo", "started")
+    expect(call, status=125, out="", complaint=["--no-such-option"])
+
+
+@task(7)
+def test_a_missing_command_is_told(mydocker):
+    """An image can bring a command of its own; this one does not, so there is nothing to run."""
+    expect(mydocker("run", "busybox", "true"), status=0)
+    expect(mydocker("run", "busybox"), status=125, out="", complaint=["command"])
+
+
+@task(7)
+def test_a_missing_image_is_told(mydocker):
+    """The number of arguments is wrong: that is status 1, before anything is started."""
+    expect(mydocker("run", "busybox", "true"), status=0)
+    expect(mydocker("run", "--rm"), status=1, out="", complaint=["run"])
+
+
+@task(7)
+def test_an_unknown_command_of_mydocker_is_told(mydocker):
+    """`mydocker rum` is a slip of the fingers, and deserves an answer that names it."""
+    expect(mydocker("run", "busybox", "true"), status=0)
+    expect(mydocker("rum", "busybox", "true"), status=1, out="", complaint=["rum"])
+
+
+def has_taken_its_signals(running) -> bool:
+    """Whether a process has dealt with its signals, and waits again; or has ended."""
+    try:
+        text = Path(f"/proc/{running.pid}/status").read_text()
+    except (ProcessLookupError, FileNotFoundError):
+        return True
+    rows = dict(line.split(":", 1) for line in text.splitlines())
+    pending = any(int(rows[name], 16) for name in ("SigPnd", "ShdPnd"))
+    return not pending and rows["State"].split()[0] == "S"

@@ -1,0 +1,321 @@
+"""Chapter 3.2: a process that gets no more than its share."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from dojo import machine
+from dojo.plugin.fixtures import Mydocker
+from dojo.scratch import Running
+from dojo.scratch.groups import groups_of, limits_of
+from dojo.testing import check, end, expect, first_process, ours, started, task, vm
+
+pytestmark = vm  # all: control groups of version 2 are there only
+MEGABYTE = 1024 * 1024
+CPUS = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
+WAIT = "echo ready; exec sleep 1000"
+TAKE_64M = ("dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1")
+
+
+def waiting(mydocker: Mydocker, *options: str, script: str = WAIT, **more) -> Running:
+    """A container that has said `ready` and goes on running."""
+    return started(mydocker.start("run", "--rm", *options, "busybox", "sh", "-c", script, **more))
+
+
+def limits_with(mydocker: Mydocker, *options: str):
+    """What the kernel holds a container with these options to."""
+    running = waiting(mydocker, *options)
+    limits = limits_of(first_process(running).pid)
+    end(running)
+    return limits
+
+
+# Task 1: A limit on memory
+
+
+@task(1)
+def test_over_its_memory_the_command_is_killed(mydocker):
+    """The kernel kills what asks for more than its group may have: SIGKILL, 137."""
+    enough = mydocker("run", "--rm", "-m", "128m", "busybox", *TAKE_64M)
+    expect(enough, status=0)
+    call = mydocker("run", "--rm", "-m", "32m", "busybox", *TAKE_64M)
+    expect(call, status=128 + signal.SIGKILL)
+
+
+@task(1)
+def test_the_limit_holds_for_the_children_of_the_command(mydocker):
+    """A limit that a fork escapes from is none: children are born into their parent's group."""
+    script = f"{' '.join(TAKE_64M)} 2>/dev/null; echo ended with $?"
+    enough = mydocker("run", "--rm", "--memory=128m", "busybox", "sh", "-c", script)
+    expect(enough, status=0, out="ended with 0\n")
+    call = mydocker("run", "--rm", "--memory=32m", "busybox", "sh", "-c", script)
+    expect(call, status=0, out="ended with 137\n")
+
+
+@task(1)
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("8388608", 8 * MEGABYTE),
+        ("16777216b", 16 * MEGABYTE),
+        ("32768k", 32 * MEGABYTE),
+        ("64M", 64 * MEGABYTE),
+        ("1g", 1024 * MEGABYTE),
+        ("6m", 6 * MEGABYTE),
+    ],
+)
+def test_sizes_are_understood(mydocker, text, size):
+    """A number of bytes, or of kilo-, mega- or gigabytes, in either case. The host can read it."""
+    limits = limits_with(mydocker, "-m", text)
+    check(limits.memory == size, f"with -m {text} a limit of {size} bytes", limits)
+
+
+@task(1)
+@ours
+def test_swap_is_not_a_way_out(mydocker):
+    """Memory that is swapped out is not counted as memory. Both together must be limited, too."""
+    limits = limits_with(mydocker, "-m", "64m")
+    together = limits.memory_and_swap
+    check(together == 64 * MEGABYTE, "64 MiB for memory and swap together", limits)
+
+
+@task(1)
+def test_0_is_no_limit(mydocker):
+    """As with docker, `-m 0` says that there is none."""
+    limited = limits_with(mydocker, "-m", "64m")
+    limits = limits_with(mydocker, "-m", "0")
+    check(limited.memory == 64 * MEGABYTE, "with -m 64m a limit", limited)
+    check(limits.memory is None, "with -m 0 none", limits)
+
+
+# Task 2: A group for each container
+
+
+@task(2)
+@ours
+def test_the_command_is_in_its_group_from_the_first_instruction(mydocker):
+    """Between a start and a move into the group, a program could take what it wants.
+
+    One that is moved too late is sometimes seen outside, so it is looked at again and again.
+    """
+    times = max(10, int(50 / machine.patience()))
+    seen = []
+    for _ in range(times):
+        call = mydocker("run", "--rm", "-m", "64m", "busybox", "cat", "/proc/self/cgroup")
+        expect(call, status=0)
+        lines = [line.split(":", 2) for line in call.text.splitlines()]
+        memory = [path for _, names, path in lines if names == "" or "memory" in names.split(",")]
+        seen.append(memory[0])
+    check(len(set(seen)) == times, f"{times} containers in {times} groups", sorted(set(seen)))
+
+
+@task(2)
+def test_two_containers_have_two_limits(mydocker):
+    """A group that all containers share would give each of them the limit of the last."""
+    small = waiting(mydocker, "-m", "32m")
+    large = waiting(mydocker, "-m", "64m", env=mydocker.another_root())
+    found = tuple(limits_of(first_process(running).pid).memory for running in (small, large))
+    check(found == (32 * MEGABYTE, 64 * MEGABYTE), "32 MiB for one, 64 MiB for the other", found)
+    end(small)
+    end(large)
+
+
+@task(2)
+def test_without_an_option_there_is_no_limit_of_another_container(mydocker):
+    """Who did not ask for a limit gets none, even beside a container that has all of them."""
+    options = ("-m", "64m", "--pids-limit", "20", "--cpu-shares", "256")
+    limited = waiting(mydocker, *options, "--cpuset-cpus", str(CPUS[-1]))
+    free = waiting(mydocker, env=mydocker.another_root())
+    there = limits_of(first_process(limited).pid)
+    check(there.memory == 64 * MEGABYTE, "a limit of 64 MiB for the one that asked", there)
+    limits = limits_of(first_process(free).pid)
+    no_limit = (limits.memory, limits.pids, limits.cpu_weight) == (None, None, 1.0)
+    check(no_limit, "no limit on memory and processes, the default weight", limits)
+    all_of_them = set(range(CPUS[0], CPUS[-1] + 1)) == set(CPUS)
+    if all_of_them and len(CPUS) > 1:
+        check(limits.cpus == f"{CPUS[0]}-{CPUS[-1]}", "all CPUs", limits)
+    end(limited)
+    end(free)
+
+
+# Task 3: A limit on processes
+
+FORK_20 = "for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do sleep 1000 & done; "
+
+
+@task(3)
+def test_a_fork_bomb_ends_at_the_limit(mydocker):
+    """Processes are a resource, too: with none left, nobody can even log in to stop the bomb."""
+    script = f"{FORK_20} echo all started"
+    enough = mydocker("run", "--rm", "--pids-limit", "40", "busybox", "sh", "-c", script)
+    expect(enough, status=0, out="all started\n")
+    call = mydocker("run", "--rm", "--pids-limit", "8", "busybox", "sh", "-c", script)
+    check("all started" not in call.text, "the shell cannot start 20 processes", call.text, call)
+    check("fork" in call.errors.lower(), "the shell says that it cannot fork", call.errors, call)
+
+
+@task(3)
+def test_the_limit_on_processes_can_be_read(mydocker):
+    """The kernel says what it holds the group to."""
+    limits = limits_with(mydocker, "--pids-limit", "17")
+    check(limits.pids == 17, "a limit of 17", limits)
+
+
+@task(3)
+@pytest.mark.parametrize("text", ["0", "-1"])
+def test_no_limit_on_processes(mydocker, text):
+    """As with docker, 0 and -1 say that there is none."""
+    limited = limits_with(mydocker, "--pids-limit", "17")
+    limits = limits_with(mydocker, "--pids-limit", text)
+    check(limited.pids == 17, "with a number a limit", limited)
+    check(limits.pids is None, f"with {text} none", limits)
+
+
+# Task 4: CPU time and CPUs
+
+
+@task(4)
+def test_cpu_shares_become_a_weight(mydocker):
+    """1024 is the default of `--cpu-shares`; 2048 weighs twice as much, 512 half as much.
+
+    Version 2 of cgroups has weights around 100 instead, and rounds.
+    """
+    half, one, two = (
+        limits_with(mydocker, "--cpu-shares", shares).cpu_weight
+        for shares in ("512", "1024", "2048")
+    )
+    check(1.8 < one / half < 2.2, "1024 weighs twice as much as 512", (half, one))
+    check(1.8 < two / one < 2.2, "2048 weighs twice as much as 1024", (one, two))
+
+
+@task(4)
+def test_0_shares_are_the_default(mydocker):
+    """As with docker, `--cpu-shares 0` changes nothing."""
+    half = limits_with(mydocker, "--cpu-shares", "512").cpu_weight
+    check(half < 1.0, "512 weighs less than the default", half)
+    default = limits_with(mydocker, "--cpu-shares", "0").cpu_weight
+    check(default == 1.0, "0 is the default weight", default)
+
+
+@task(4)
+def test_cpu_shares_divide_a_busy_cpu(mydocker):
+    """Two containers on one CPU, 1024 shares beside 256: the first gets four times as much."""
+    script = "echo ready; while :; do :; done"
+    cpu = ("--cpuset-cpus", str(CPUS[0]))
+    large = waiting(mydocker, "--cpu-shares", "1024", *cpu, script=script)
+    large_pid = first_process(large).pid
+    other = mydocker.another_root()
+    small = waiting(mydocker, "--cpu-shares", "256", *cpu, script=script, env=other)
+    small_pid = first_process(small).pid
+    before = cpu_seconds(large_pid), cpu_seconds(small_pid)
+
+    def used() -> tuple[float, float]:
+        return cpu_seconds(large_pid) - before[0], cpu_seconds(small_pid) - before[1]
+
+    mydocker.host.until(lambda: sum(used()) > 1.5, seconds=30)
+    large_used, small_used = used()
+    end(large)
+    end(small)
+    found = f"{large_used:.2f} s and {small_used:.2f} s of CPU time"
+    check(2.5 < large_used / max(small_used, 0.01) < 6, "about four times as much", found)
+
+
+@task(4)
+@pytest.mark.parametrize("spelling", ["one", "list", "range"])
+def test_the_command_runs_on_these_cpus_only(mydocker, spelling):
+    """Every process of the container is kept on the CPUs of the list, whatever else is free."""
+    first, last = CPUS[0], CPUS[-1]
+    text, cpus = {
+        "one": (f"{last}", {last}),
+        "list": (f"{first},{last}", {first, last}),
+        "range": (f"{last}-{last}", {last}),
+    }[spelling]
+    if len(CPUS) < 2:
+        pytest.skip("this machine has one CPU only")
+    running = waiting(mydocker, "--cpuset-cpus", text)
+    found = os.sched_getaffinity(first_process(running).pid)
+    end(running)
+    check(found == cpus, f"CPUs {sorted(cpus)}", sorted(found))
+
+
+# Task 5: The group goes with the container
+
+
+@task(5)
+def test_the_group_goes_when_the_container_ends(mydocker):
+    """A group that stays is a leak of the kernel's memory. It is removed as a directory is."""
+    running = waiting(mydocker, "-m", "64m", "--pids-limit", "20")
+    pid = first_process(running).pid
+    limits = limits_of(pid)
+    check(limits.memory == 64 * MEGABYTE, "a limit while it runs", limits)
+    group = groups_of(pid)["memory"]
+    end(running)
+    check(not group.exists(), "no group once `run` has returned", group)
+
+
+@task(5)
+@ours
+def test_the_groups_that_the_container_made_go_too(mydocker):
+    """A container can make groups in its own. One that is not empty cannot be removed."""
+    running = waiting(mydocker, "-m", "64m")
+    pid = first_process(running).pid
+    group = groups_of(pid)["memory"]
+    check(limits_of(pid).memory == 64 * MEGABYTE, "a limit while it runs", limits_of(pid))
+    (group / "inner").mkdir()
+    (group / "inner/most").mkdir()
+    end(running)
+    check(not group.exists(), "no group once `run` has returned", group)
+
+
+@task(5)
+def test_no_group_is_left_of_a_start_that_failed(mydocker):
+    """What was made before the step that failed has to be taken back."""
+    limits = ("-m", "64m", "--pids-limit", "20")
+    expect(mydocker("run", *limits, "busybox", "true"), status=0)
+    unprivileged = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin")
+    call = mydocker("run", *limits, "busybox", "echo", "started", before=unprivileged)
+    expect(call, status=125, out="", complaint=["not permitted"])
+    left = mydocker.host.groups.below()
+    check(not left, "no group", left, call)
+
+
+# Task 6: Values that are wrong
+
+
+@task(6)
+@pytest.mark.parametrize(
+    ("option", "good", "bad"),
+    [
+        ("-m", "64m", "lots"),
+        ("-m", "64m", "-1"),
+        ("-m", "64m", "5m"),
+        ("-m", "64m", "64x"),
+        ("-m", "64m", ""),
+        ("-m", "64m", "99999999999999999999g"),
+        ("--memory", "64m", "m"),
+        ("--cpu-shares", "512", "x"),
+        ("--cpu-shares", "2", "1"),
+        ("--cpu-shares", "262144", "262145"),
+        ("--cpu-shares", "0", "-5"),
+        ("--cpuset-cpus", str(CPUS[0]), "8000"),
+        ("--cpuset-cpus", str(CPUS[0]), "1-0"),
+        ("--cpuset-cpus", str(CPUS[0]), f"{CPUS[0]},"),
+        ("--cpuset-cpus", str(CPUS[0]), "0-99999999999"),
+        ("--cpuset-cpus", str(CPUS[0]), "all"),
+        ("--pids-limit", "17", "x"),
+        ("--pids-limit", "17", "1.5"),
+    ],
+)
+def test_a_wrong_value_is_refused_before_anything_starts(mydocker, option, good, bad):
+    """A limit that is not set, and nobody told: the worst of all. Better not to start at all."""
+    expect(mydocker("run", "--rm", option, good, "busybox", "echo", "x"), status=0, out="x\n")
+    call = mydocker("run", "--rm", option, bad, "busybox", "echo", "started")
+    expect(call, status=125, out="", complaint=[option, bad])
+
+
+def cpu_seconds(pid: int) -> float:
+    """How much CPU time a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,917 @@
+"""Chapter 4.1: the container's root is the image, and images come in as tar files."""
+
+import bz2
+import contextlib
+import gzip
+import io
+import lzma
+import os
+import shlex
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dojo import clone, rootfs
+from dojo.plugin.fixtures import Mydocker
+from dojo.scratch import Running
+from dojo.testing import check, expect, first_process, ours, spent, started, task, vm
+from dojo.trees import describe, differences
+
+MOUNTS = {
+    "/proc": "proc",
+    "/sys": "sysfs",
+    "/dev": "tmpfs",
+    "/dev/pts": "devpts",
+    "/dev/shm": "tmpfs",
+}
+# What other engines mount or make for the name service, and to say who they are.
+OF_OTHER_ENGINES = {"/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/.dockerenv"}
+DEVICES = {
+    "null": "1:3",
+    "zero": "1:5",
+    "full": "1:7",
+    "random": "1:8",
+    "urandom": "1:9",
+    "tty": "5:0",
+    "ptmx": "5:2",
+}
+STRICT = ("sh", "-c", 'umask 077; exec "$@"', "sh")  # a caller who shares nothing
+LONG_AGO = 1_234_567_890
+
+
+def run(mydocker: Mydocker, script: str, *options: str, image: str = "busybox", **more):
+    """Run a script in a container; status 99 where it finds itself among the host's files."""
+    return mydocker("run", "--rm", *options, image, "sh", "-c", safe(mydocker, script), **more)
+
+
+def safe(mydocker: Mydocker, script: str) -> str:
+    """Until there is a root of its own, a script would change the files of this machine."""
+    here = shlex.quote(str(mydocker.root))
+    return f"test ! -e {here} || {{ echo these are the files of the host >&2; exit 99; }}; {script}"
+
+
+def names_at_the_top() -> list[str]:
+    """What the image has in its root directory."""
+    with tarfile.open(rootfs.ensure(clone.here())) as archive:
+        return sorted({member.name.split("/")[0] for member in archive} - {"."})
+
+
+def listed(text: str) -> list[str]:
+    return sorted({*text.split()} - {name[1:] for name in OF_OTHER_ENGINES})
+
+
+# Task 1: The image is the root
+
+
+@task(1)
+def test_the_files_are_those_of_the_image(mydocker):
+    """`/` is the image's directory: what is listed there is what the image has, and no more."""
+    call = expect(run(mydocker, "ls -A /"), status=0, err="")
+    check(listed(call.text) == names_at_the_top(), " ".join(names_at_the_top()), call.text, call)
+
+
+@task(1)
+def test_the_shell_is_that_of_the_image(mydocker):
+    """`sh` is found in the image: there it is a link to busybox, whatever the host has."""
+    expect(run(mydocker, "readlink -f /bin/sh"), status=0, out="/bin/busybox\n")
+
+
+@task(1)
+def test_a_file_of_the_host_is_not_there(mydocker, tmp_path):
+    """The same path names another file, or none, in a container."""
+    secret = tmp_path / "secret"
+    secret.write_text("of the host\n")
+    expect(run(mydocker, "cat /etc/passwd"), status=0)
+    call = expect(mydocker("run", "--rm", "busybox", "cat", str(secret)), status=1, out="")
+    check(str(secret) in call.errors, f"cat does not find {secret}", call.errors, call)
+
+
+@task(1)
+def test_a_program_of_the_host_is_not_found(mydocker, tmp_path):
+    """The command is looked up after the root has changed: what only the host has is no command."""
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\necho started\n")
+    program.chmod(0o755)
+    expect(mydocker("run", "--rm", "busybox", "/bin/echo", "started"), status=0, out="started\n")
+    call = mydocker("run", "--rm", "busybox", str(program))
+    expect(call, status=127, out="", complaint=[str(program)])
+
+
+@task(1)
+@pytest.mark.parametrize("place", ["an empty one", "/", "the image"])
+def test_the_working_directory_is_the_root(mydocker, place):
+    """Wherever `run` is called, the command starts in `/`, and `/` is the same one.
+
+    A `pivot_root` with relative paths takes whatever directory it happens to be in.
+    """
+    places = {"an empty one": mydocker.directory, "/": Path("/")}
+    image = mydocker.root / "images/busybox"
+    call = run(mydocker, "pwd; readlink /proc/self/cwd; ls -A", cwd=places.get(place, image))
+    expect(call, status=0, err="")
+    first, second, names = call.text.split("\n", 2)
+    check((first, second) == ("/", "/"), "the working directory is /", (first, second), call)
+    check(listed(names) == names_at_the_top(), " ".join(names_at_the_top()), names, call)
+
+
+@task(1)
+@ours
+def test_a_link_of_the_image_does_not_lead_to_the_host(mydocker, tmp_path):
+    """A symbolic link is followed from the root of whoever follows it: that is the container's."""
+    (tmp_path / "secret").write_text("of the host\n")
+    image = mydocker.root / "images/busybox"
+    (image / "etc/to-the-host").symlink_to(tmp_path / "secret")
+    (image / "etc/to-itself").symlink_to("/etc/passwd")
+    inside = (image / "etc/passwd").read_text()
+    expect(run(mydocker, "cat /etc/to-itself"), status=0, out=inside)
+    expect(run(mydocker, "cat /etc/to-the-host"), status=1, out="")
+
+
+@task(1)
+@ours
+def test_what_lies_in_the_directory_of_an_image_is_the_image(mydocker):
+    """An image is a directory of files below MYDOCKER_ROOT, and its name is that of the directory.
+
+    Two of them have nothing to do with each other.
+    """
+    images = mydocker.root / "images"
+    subprocess.run(["cp", "-a", str(images / "busybox"), str(images / "other")], check=True)
+    (images / "other/which").write_text("the other one\n")
+    (images / "busybox/which").write_text("this one\n")
+    expect(run(mydocker, "cat /which"), status=0, out="this one\n")
+    expect(run(mydocker, "cat /which", image="other"), status=0, out="the other one\n")
+
+
+@task(1)
+def test_an_unknown_image_is_named(mydocker):
+    """Who misspells the name of an image wants to read the name that was looked for."""
+    expect(run(mydocker, "echo started"), status=0, out="started\n")
+    call = mydocker("run", "--rm", "bussybox", "echo", "started")
+    expect(call, status=125, out="")
+    check("bussybox" in call.errors, "a message that names 'bussybox'", call.errors, call)
+    expect(mydocker("run", "--rm", "busybox", "true"), status=0)
+
+
+@task(1)
+@ours
+def test_an_unknown_image_is_told_in_one_line(mydocker):
+    """Nothing has been started, so there is nothing else to say; and nothing is left to remove."""
+    expect(run(mydocker, "echo started"), status=0, out="started\n")
+    before = sorted(os.listdir(mydocker.root / "images"))
+    call = mydocker("run", "--rm", "no-such-image", "echo", "started")
+    expect(call, status=125, out="", complaint=["no-such-image"])
+    after = sorted(os.listdir(mydocker.root / "images"))
+    check(after == before, f"the images are {before}, as before", after, call)
+
+
+# Task 2: Nothing of the host
+
+
+@task(2)
+@vm
+def test_no_mount_of_the_host_is_left(mydocker):
+    """The mount namespace began as a copy of the host's mounts. All of them have to go."""
+    call = expect(run(mydocker, "cat /proc/self/mountinfo"), status=0)
+    own = ("/proc", "/sys", "/dev")
+    points = [line.split()[4] for line in call.text.splitlines()]
+    others = [
+        point
+        for point in points
+        if point not in ("/", *own, *OF_OTHER_ENGINES) and not point.startswith(own)
+    ]
+    check(not others, "mount points: /, /proc, /sys, /dev and below these", others, call)
+    check(set(own) <= set(points), f"a mount on each of {', '.join(own)}", points, call)
+
+
+@task(2)
+@vm
+def test_there_is_one_root(mydocker):
+    """`pivot_root` leaves the old root somewhere: over or below the new one it is still a way."""
+    call = expect(run(mydocker, "cat /proc/self/mountinfo"), status=0)
+    roots = [line for line in call.text.splitlines() if line.split()[4] == "/"]
+    check(len(roots) == 1, "one mount on /", f"{len(roots)}: {roots}", call)
+
+
+@task(2)
+def test_nobody_breaks_out_with_chroot(mydocker, tmp_path):
+    """The oldest way out: chroot into a directory below, stay outside of it, and go up.
+
+    `..` ends at the root of the process or at that of the mount namespace. A process whose working
+    directory is outside its root only meets the second: it must be the container's own.
+    """
+    (tmp_path / "secret").write_text("of the host\n")
+    up = "../" * 30
+    look = f"ls -A /; cat {tmp_path}/secret 2>/dev/null; exit 0"
+    script = (
+        f"mkdir /dev/shm/below && cd / && nsenter --root=/dev/shm/below "
+        f"bin/busybox chroot {up} /bin/sh -c {shlex.quote(look)}"
+    )
+    call = expect(run(mydocker, script), status=0, err="")
+    check("of the host" not in call.text, "the secret of the host is not found", call.text, call)
+    check(listed(call.text) == names_at_the_top(), " ".join(names_at_the_top()), call.text, call)
+
+
+@task(2)
+def test_the_root_of_pid_1_is_the_root(mydocker):
+    """/proc/PID/root and cwd are doors to where a process lives: PID 1 must not live outside."""
+    script = "readlink /proc/1/root; readlink /proc/1/cwd"
+    expect(run(mydocker, script), status=0, out="/\n/\n")
+    for door in ("root", "cwd"):
+        call = expect(run(mydocker, f"ls -A /proc/1/{door}/"), status=0)
+        check(listed(call.text) == names_at_the_top(), "the image's files", call.text, call)
+
+
+@task(2)
+@ours
+def test_the_image_is_not_touched(mydocker):
+    """Neither a helper directory nor a device file is left in the image, and no time changes."""
+    image = mydocker.root / "images/busybox"
+    before = describe(image)
+    script = "echo x > /dev/null; echo x > /dev/shm/x; mount -t tmpfs none /mnt; echo x > /mnt/x"
+    expect(run(mydocker, script), status=0)
+    unchanged(before, image)
+
+
+@task(2)
+@ours
+def test_the_image_is_not_touched_by_a_start_that_failed(mydocker):
+    """The command is not there: by then the root had been built already."""
+    image = mydocker.root / "images/busybox"
+    before = describe(image)
+    expect(run(mydocker, "exit 0"), status=0)
+    call = mydocker("run", "--rm", "busybox", "no-such-command")
+    expect(call, status=127, out="", complaint=["no-such-command"])
+    unchanged(before, image)
+
+
+@task(2)
+@ours
+def test_a_crash_is_not_in_the_way_of_the_next_start(mydocker):
+    """Killed in the middle, `run` cannot clean up. What it left must not stop the next one."""
+    mydocker.may_leave("cgroup")  # until 5.6, nothing clears these away after a crash
+    image = mydocker.root / "images/busybox"
+    before = describe(image)
+    expect(run(mydocker, "exit 7"), status=7)
+    script = safe(mydocker, "echo ready; exec sleep 1000")
+    for moment in range(12):
+        running = mydocker.start("run", "busybox", "sh", "-c", script)
+        killed_after(running, milliseconds=moment * 4)
+        expect(run(mydocker, f"exit {moment}"), status=moment)
+    unchanged(before, image)
+
+
+@task(2)
+@ours
+def test_a_running_container_that_is_killed_leaves_the_image_alone(mydocker):
+    """The kernel takes the container's mounts away with it, whoever else has died."""
+    mydocker.may_leave("cgroup")
+    image = mydocker.root / "images/busybox"
+    before = describe(image)
+    script = safe(mydocker, "echo ready; exec sleep 1000")
+    running = started(mydocker.start("run", "busybox", "sh", "-c", script))
+    first_process(running)
+    running.stop()
+    mydocker.host.until(lambda: not mydocker.host.processes())
+    expect(run(mydocker, "exit 3"), status=3)
+    unchanged(before, image)
+
+
+# Task 3: /proc, /sys and /dev
+
+
+@task(3)
+@pytest.mark.parametrize("point", MOUNTS)
+def test_each_has_a_file_system_of_its_own(mydocker, point):
+    """Programs expect these, and an image has no more than the empty directories for them."""
+    call = expect(run(mydocker, "cat /proc/self/mountinfo"), status=0)
+    found = [line.split(" - ")[1].split()[0] for line in lines_of(call.text, point)]
+    check(found == [MOUNTS[point]], f"a {MOUNTS[point]} on {point}", found or "no mount", call)
+
+
+@task(3)
+@pytest.mark.parametrize("name", DEVICES)
+def test_each_device_is_there(mydocker, name):
+    """A device file is a pair of numbers, by which the kernel finds the driver (mknod(2)).
+
+    An ordinary file of that name would swallow what is written to it, and keep it.
+    """
+    call = run(mydocker, f"stat -L -c '%F %t:%T %a' /dev/{name}", before=STRICT)
+    expect(call, status=0, out=f"character special file {DEVICES[name]} 666\n")
+
+
+@task(3)
+def test_the_devices_work(mydocker):
+    """Nothing comes out of null, zeros out of zero, and full is always full."""
+    script = (
+        "echo x > /dev/null && cat /dev/null; head -c 3 /dev/zero | xxd -p; "
+        "head -c 5 /dev/urandom | wc -c; echo x > /dev/full"
+    )
+    call = expect(run(mydocker, script), status=1, out="000000\n5\n")
+    check("No space left" in call.errors, "writing to /dev/full fails", call.errors, call)
+
+
+@task(3)
+@ours
+def test_no_disk_of_the_host_is_there(mydocker):
+    """Whoever can open the disk can read every file of the host, whatever its root is."""
+    script = "test -c /dev/null && find /dev -type b"
+    expect(run(mydocker, script), status=0, out="", err="")
+
+
+@task(3)
+@pytest.mark.parametrize("name", ["fd", "stdin", "stdout", "stderr"])
+def test_the_links_of_dev_are_there(mydocker, name):
+    """Scripts write `> /dev/stderr`; shells make `<(command)` with /dev/fd."""
+    targets = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1"}
+    target = targets.get(name, "/proc/self/fd/2")
+    expect(run(mydocker, f"readlink /dev/{name}"), status=0, out=f"{target}\n")
+
+
+@task(3)
+def test_the_links_of_dev_work(mydocker):
+    """They lead each process to its own descriptors."""
+    script = (
+        "echo in | cat /dev/stdin; echo out > /dev/stdout; echo err > /dev/stderr; "
+        "cat /dev/fd/3 3</etc/shells"
+    )
+    call = run(mydocker, script)
+    expect(call, status=0, out="in\nout\n/bin/sh\n/bin/ash\n", err="err\n")
+
+
+@task(3)
+def test_terminals_are_made_in_there(mydocker):
+    """Opening ptmx makes a new pseudo terminal; it shows up in the container's own /dev/pts."""
+    call = expect(run(mydocker, "exec 3<>/dev/ptmx; ls /dev/pts"), status=0)
+    check("0" in call.text.split(), "its first terminal is /dev/pts/0", call.text, call)
+
+
+@task(3)
+def test_the_terminal_that_was_handed_on_can_be_opened(mydocker):
+    """/dev/tty is the terminal of whoever opens it: passwords are asked for there."""
+    script = safe(mydocker, "test -c /dev/null && echo for the person > /dev/tty")
+    call = mydocker.start("run", "-it", "busybox", "sh", "-c", script, terminal=True).wait()
+    expect(call, status=0)
+    check("for the person" in call.text, "it appears on the terminal", call.text, call)
+
+
+@task(3)
+def test_shared_memory_can_be_written(mydocker):
+    """shm_open(3) makes files in /dev/shm, for everybody: 1777, as /tmp has it."""
+    script = "stat -c %a /dev/shm; echo kept > /dev/shm/file; cat /dev/shm/file"
+    expect(run(mydocker, script), status=0, out="1777\nkept\n")
+
+
+@task(3)
+def test_sys_shows_the_network_of_the_container(mydocker):
+    """A sysfs shows the network namespace in which it was mounted."""
+    call = expect(run(mydocker, "ls /sys/class/net"), status=0, err="")
+    fresh = set(mydocker.host.interfaces())  # some kernels put tunnels into each new namespace
+    found = set(call.text.split())
+    check("lo" in found and found <= fresh, "lo, and nothing of the host's", call.text, call)
+
+
+@task(3)
+@ours
+def test_sys_is_read_only(mydocker):
+    """/sys is where the machine itself is set up, and root in a container is root."""
+    call = expect(run(mydocker, "test -d /sys/kernel && touch /sys/kernel"), status=1)
+    check("Read-only" in call.errors, "touch: Read-only file system", call.errors, call)
+
+
+# Task 4: Images come in
+
+
+@task(4)
+@vm
+def test_an_image_is_imported_and_runs(mydocker, tmp_path):
+    """A tar file of a root file system is all that an image is."""
+    image = write_tar(tmp_path / "image.tar", [a_file("version", b"one\n")])
+    call = expect(mydocker("import", str(image), "fresh"), status=0, err="")
+    check(len(call.text.splitlines()) == 1, "one line that says what was made", call.text, call)
+    expect(run(mydocker, "cat /version", image="fresh"), status=0, out="one\n")
+
+
+@task(4)
+@pytest.mark.parametrize("source", ["FILE", "-"])
+@pytest.mark.parametrize("format", ["plain", "gzip", "bzip2", "xz", "zstd"])
+def test_an_image_may_be_compressed(mydocker, tmp_path, format, source):
+    """Images travel compressed. What a file is, its first bytes say, not its name."""
+    content = compressed(tar_of([a_file("version", b"packed\n")]), format)
+    image = tmp_path / "image"
+    image.write_bytes(content)
+    words, stdin = (["-"], content) if source == "-" else ([str(image)], b"")
+    expect(mydocker("import", *words, "fresh", stdin=stdin), status=0, err="")
+    expect(run(mydocker, "cat /version", image="fresh"), status=0, out="packed\n")
+
+
+@task(4)
+def test_images_lists_them(mydocker, tmp_path):
+    """`images` is how a person finds out what can be run."""
+    image = write_tar(tmp_path / "image.tar")
+    expect(mydocker("import", str(image), "fresh"), status=0)
+    call = expect(mydocker("images"), status=0, err="")
+    check(images_in(call.text) == ["busybox", "fresh"], "busybox and fresh", call.text, call)
+
+
+@task(4)
+@ours
+def test_images_is_a_table(mydocker, tmp_path):
+    """A header, then a line for each image, the name first, sorted: easy to read, easy to cut."""
+    image = write_tar(tmp_path / "image.tar")
+    for name in ("zebra", "ant"):
+        expect(mydocker("import", str(image), name), status=0, out=f"{name}\n")
+    call = expect(mydocker("images"), status=0, err="")
+    header, *lines = call.text.splitlines()
+    check(header.split() == ["IMAGE", "CREATED", "SIZE"], "IMAGE  CREATED  SIZE", header, call)
+    names = [line.split()[0] for line in lines]
+    check(names == ["ant", "busybox", "zebra"], "ant, busybox, zebra", names, call)
+
+
+@task(4)
+@ours
+def test_images_of_a_new_root(mydocker, tmp_path):
+    """On a machine where nothing was imported yet, `images` shows a header and succeeds."""
+    root = {"MYDOCKER_ROOT": str(tmp_path / "new")}
+    call = expect(mydocker("images", env=root), status=0, err="")
+    check(len(call.text.splitlines()) == 1, "a header, and no image", call.text, call)
+
+
+@task(4)
+@ours
+def test_two_roots_do_not_see_each_other(mydocker, tmp_path):
+    """MYDOCKER_ROOT is where everything is: with another one, there are other images."""
+    image = write_tar(tmp_path / "image.tar", [a_file("version", b"elsewhere\n")])
+    root = {"MYDOCKER_ROOT": str(tmp_path / "new" / "root")}
+    expect(mydocker("import", str(image), "fresh", env=root), status=0)
+    expect(run(mydocker, "cat /version", image="fresh", env=root), status=0, out="elsewhere\n")
+    call = mydocker("run", "fresh", "cat", "/version")
+    expect(call, status=125, out="", complaint=["fresh"])
+    call = mydocker("run", "busybox", "true", env=root)
+    expect(call, status=125, out="", complaint=["busybox"])
+
+
+@task(4)
+def test_a_relative_file_is_looked_for_where_the_person_is(mydocker, tmp_path):
+    """`import image.tar` means the file in the working directory."""
+    write_tar(tmp_path / "image.tar", [a_file("version", b"near\n")])
+    expect(mydocker("import", "image.tar", "fresh", cwd=tmp_path), status=0, err="")
+    expect(run(mydocker, "cat /version", image="fresh"), status=0, out="near\n")
+
+
+@task(4)
+def test_all_that_a_file_is_comes_along(mydocker, tmp_path):
+    """Modes above 0777, owners by number, times, links of both kinds, fifos, devices."""
+    image = write_tar(
+        tmp_path / "image.tar",
+        [
+            a_file("program", b"x", mode=0o4755, uid=1234, gid=567, uname="root", gname="root"),
+            a_file("data/file", b"", mode=0o600),
+            a_member("data/again", tarfile.LNKTYPE, mode=0o600, linkname="data/file"),
+            a_member("data/link", tarfile.SYMTYPE, linkname="/not/there", uid=12),
+            a_member("fifo", tarfile.FIFOTYPE, mode=0o640),
+            a_member("device", tarfile.CHRTYPE, mode=0o660, devmajor=1, devminor=3),
+            a_member("sticky", tarfile.DIRTYPE, mode=0o1777),
+        ],
+    )
+    expect(mydocker("import", str(image), "fresh"), status=0, err="")
+    paths = "program data/file fifo device sticky"
+    script = f"stat -c '%n %F %a %u:%g %Y' {paths}; stat -c '%t:%T' device; "
+    script += "stat -c '%F %u' data/link; "
+    script += "test data/file -ef data/again && echo the same file; readlink data/link"
+    call = run(mydocker, script, image="fresh")
+    wanted = (
+        f"program regular file 4755 1234:567 {LONG_AGO}\n"
+        f"data/file regular empty file 600 0:0 {LONG_AGO}\n"
+        f"fifo fifo 640 0:0 {LONG_AGO}\n"
+        f"device character special file 660 0:0 {LONG_AGO}\n"
+        f"sticky directory 1777 0:0 {LONG_AGO}\n"
+        "1:3\nsymbolic link 12\nthe same file\n/not/there\n"
+    )
+    expect(call, status=0, out=wanted)
+
+
+@task(4)
+@pytest.mark.parametrize("format", ["gnu", "pax"])
+def test_long_and_strange_names_come_along(mydocker, tmp_path, format):
+    """A name in a tar header has room for 100 bytes; there are two ways to have longer ones."""
+    formats = {"gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}
+    names = ["long/" + "n" * 120, "a b\n'c'", "-rf", "größe", "\udcff\udcfe"]
+    members = [a_file(name, str(number).encode()) for number, name in enumerate(names)]
+    image = write_tar(tmp_path / "image.tar", members, format=formats[format])
+    expect(mydocker("import", str(image), "fresh"), status=0, err="")
+    quoted = [
+        # What is no text is written as the shell's printf has it: a command is text to engines.
+        "".join(f"\\{byte:03o}" for byte in os.fsencode(f"/{name}"))
+        for name in names
+    ]
+    script = "cat " + " ".join(f"\"$(printf '{name}')\"" for name in quoted)
+    call = mydocker("run", "--rm", "fresh", "sh", "-c", script)
+    expect(call, status=0, out="01234", err="")
+
+
+@task(4)
+def test_the_mode_of_the_root_comes_along(mydocker, tmp_path):
+    """The root directory is a member like any other: "./" in the tar file."""
+    image = write_tar(tmp_path / "image.tar", root=0o751)
+    expect(mydocker("import", str(image), "fresh"), status=0)
+    expect(run(mydocker, "stat -c %a /", image="fresh"), status=0, out="751\n")
+
+
+@task(4)
+def test_a_root_without_a_mode_is_open_to_all(mydocker, tmp_path):
+    """Many tar files do not have the root itself as a member: then it is 0755, whatever the umask.
+
+    Directories that are only part of another member's name are the same case.
+    """
+    image = write_tar(tmp_path / "image.tar", [a_file("some/where", b"x")], root=None)
+    expect(mydocker("import", str(image), "fresh", before=STRICT), status=0)
+    expect(run(mydocker, "stat -c %a / /some", image="fresh"), status=0, out="755\n755\n")
+
+
+@task(4)
+def test_a_link_that_leads_nowhere_on_the_host_is_no_danger(mydocker, tmp_path):
+    """Absolute links are common in images: as long as nothing is written through them."""
+    image = write_tar(
+        tmp_path / "image.tar",
+        [
+            a_file("real/file", b"found\n"),
+            a_member("absolute", tarfile.SYMTYPE, linkname="/real"),
+            a_member("upward", tarfile.SYMTYPE, linkname="../../../../real"),
+            a_member("way", tarfile.SYMTYPE, linkname="real"),
+            a_file("way/below", b"below\n"),
+        ],
+    )
+    expect(mydocker("import", str(image), "fresh"), status=0, err="")
+    script = "cat absolute/file upward/file real/below"
+    expect(run(mydocker, script, image="fresh"), status=0, out="found\nfound\nbelow\n")
+
+
+@task(4)
+def test_an_image_is_replaced(mydocker, tmp_path):
+    """The name means the new image from now on; nothing of the old one shines through."""
+    one = write_tar(tmp_path / "one.tar", [a_file("version", b"one\n"), a_file("only-in-one", b"")])
+    two = write_tar(tmp_path / "two.tar", [a_file("version", b"two\n")])
+    expect(mydocker("import", str(one), "fresh"), status=0)
+    expect(run(mydocker, "cat /version; ls /only*", image="fresh"), out="one\n/only-in-one\n")
+    expect(mydocker("import", str(two), "fresh"), status=0)
+    expect(run(mydocker, "cat /version; ls -d /only*", image="fresh"), status=1, out="two\n")
+    call = expect(mydocker("images"), status=0)
+    check(images_in(call.text) == ["busybox", "fresh"], "fresh is there once", call.text, call)
+
+
+@task(4)
+def test_a_container_of_the_old_image_goes_on(mydocker, tmp_path):
+    """It has not opened all its files yet, and will look for them in the image it came from."""
+    one = write_tar(tmp_path / "one.tar", [a_file("version", b"one\n"), a_file("only-in-one", b"")])
+    two = write_tar(tmp_path / "two.tar", [a_file("version", b"two\n")])
+    expect(mydocker("import", str(one), "fresh"), status=0)
+    script = safe(mydocker, "echo ready; read line; cat /version; ls /only*")
+    words = ("run", "-i", "--rm", "fresh", "sh", "-c", script)
+    running = started(mydocker.start(*words, stdin=None))
+    expect(mydocker("import", str(two), "fresh"), status=0)
+    running.type(b"\n")
+    expect(running.wait(), status=0, out="ready\none\n/only-in-one\n", err="")
+    expect(run(mydocker, "cat /version", image="fresh"), status=0, out="two\n")
+
+
+@task(4)
+@ours
+def test_nothing_is_kept_of_an_image_that_was_replaced(mydocker, tmp_path):
+    """Images are large: one that has no name any more is only in the way."""
+    one = write_tar(tmp_path / "one.tar", [a_file("only-in-one", b"")])
+    two = write_tar(tmp_path / "two.tar")
+    for image in (one, two, one, two):
+        expect(mydocker("import", str(image), "fresh"), status=0)
+        expect(run(mydocker, "exit 4", image="fresh"), status=4)
+    left = list((mydocker.root / "images").rglob("only-in-one"))
+    check(not left, "no file of the old image is left", [str(path) for path in left])
+
+
+@task(4)
+@ours
+def test_an_image_that_lay_there_is_replaced(mydocker, tmp_path):
+    """`busybox` was there before anything was imported; a new one may take its place."""
+    image = write_tar(tmp_path / "image.tar", [a_file("version", b"new\n")])
+    expect(run(mydocker, "test -e /version"), status=1)
+    expect(mydocker("import", str(image), "busybox"), status=0)
+    expect(run(mydocker, "cat /version"), status=0, out="new\n")
+
+
+@task(4)
+def test_an_import_that_is_killed_leaves_an_image(mydocker, tmp_path):
+    """Killed at any moment, it leaves the old image, or the new one if it had got that far.
+
+    There must be no moment at which the name means half of an image.
+    """
+    number = 600
+    tars = {
+        version: write_tar(
+            tmp_path / f"{version}.tar",
+            [a_file(f"files/{each:04}", version) for each in range(number)],
+        )
+        for version in (b"1", b"2")
+    }
+    expect(mydocker("import", str(tars[b"1"]), "fresh"), status=0)
+    there = b"1"
+    for moment in range(12):
+        other = b"2" if there == b"1" else b"1"
+        running = mydocker.start("import", str(tars[other]), "fresh")
+        killed = killed_after(running, milliseconds=moment * 16 * mydocker.host.patience)
+        call = run(mydocker, "cat /files/*", image="fresh")
+        possible = [other] if killed.status == 0 else [there, other]
+        whole = [each * number for each in possible]
+        check(call.out in whole, "the old image or the new one, whole", call.out[:100], call)
+        there = call.out[:1]
+    call = expect(mydocker("images"), status=0)
+    check(images_in(call.text) == ["busybox", "fresh"], "busybox and fresh", call.text, call)
+    expect(mydocker("import", str(tars[b"2"]), "fresh"), status=0)
+    expect(run(mydocker, "cat /files/0000", image="fresh"), status=0, out="2")
+
+
+@task(4)
+@ours
+@pytest.mark.parametrize("format", ["plain", "gzip"])
+def test_an_import_that_does_not_fit_leaves_the_old_image(mydocker, tmp_path, format):
+    """A full disk is told by its name, and what was there before is still there, whole."""
+    one = write_tar(tmp_path / "one.tar", [a_file("version", b"one\n")])
+    big = tmp_path / "big.tar"
+    big.write_bytes(compressed(tar_of([a_file("filling", bytes(20 << 20))]), format))
+    with a_small_disk(mydocker, tmp_path / "small", megabytes=12) as small:
+        root = {"MYDOCKER_ROOT": str(tmp_path / "small")}
+        expect(mydocker("import", str(one), "fresh", env=root), status=0)
+        expect(run(mydocker, "cat /version", image="fresh", env=root), status=0, out="one\n")
+        before = describe(small / "images")
+        call = mydocker("import", str(big), "fresh", env=root)
+        expect(call, status=1, out="", complaint=["No space left on device"])
+        as_before(before, small / "images")
+        expect(run(mydocker, "cat /version", image="fresh", env=root), status=0, out="one\n")
+        expect(mydocker("import", str(one), "fresh", env=root), status=0)
+
+
+# Task 5: What is refused
+
+
+Members = list[tuple[tarfile.TarInfo, bytes]]
+HOSTILE: dict[str, Callable[[str], Members]] = {
+    "an absolute path": lambda out: [a_file(f"{out}/written", b"x")],
+    "a way up": lambda out: [a_file(f"{'../' * 30}{out[1:]}/written", b"x")],
+    "a way up in the middle": lambda out: [a_file(f"etc/{'../' * 30}{out[1:]}/written", b"x")],
+    "a directory above": lambda out: [a_member("..", tarfile.DIRTYPE, mode=0o777)],
+    "a file below a link": lambda out: [
+        a_member("door", tarfile.SYMTYPE, linkname=out),
+        a_file("door/written", b"x"),
+    ],
+    "a file below a link upward": lambda out: [
+        a_member("etc/door", tarfile.SYMTYPE, linkname=f"{'../' * 30}{out[1:]}"),
+        a_file("etc/door/written", b"x"),
+    ],
+    "a file below two links": lambda out: [
+        a_member("door", tarfile.SYMTYPE, linkname=out),
+        a_member("hall", tarfile.SYMTYPE, linkname="door"),
+        a_file("hall/written", b"x"),
+    ],
+    "a directory below a link": lambda out: [
+        a_member("door", tarfile.SYMTYPE, linkname=out),
+        a_member("door/written", tarfile.DIRTYPE),
+    ],
+    "a hard link to an absolute path": lambda out: [
+        a_member("stolen", tarfile.LNKTYPE, linkname=f"{out}/secret")
+    ],
+    "a hard link upward": lambda out: [
+        a_member("stolen", tarfile.LNKTYPE, linkname=f"{'../' * 30}{out[1:]}/secret")
+    ],
+    "a hard link behind a link": lambda out: [
+        a_member("door", tarfile.SYMTYPE, linkname=out),
+        a_member("stolen", tarfile.LNKTYPE, linkname="door/secret"),
+    ],
+    "a hard link to nothing": lambda out: [a_member("lost", tarfile.LNKTYPE, linkname="not/there")],
+}
+
+
+@task(5)
+@ours
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_tar_file_that_leads_out_is_refused(mydocker, tmp_path, what):
+    """Whoever made a tar file chose the names in it. They must not reach the host's files."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("of the host\n")
+    good = write_tar(tmp_path / "good.tar")
+    bad = write_tar(tmp_path / "bad.tar", HOSTILE[what](str(outside)))
+    expect(mydocker("import", str(good), "fresh"), status=0)
+    before, files = describe(mydocker.root / "images"), describe(outside)
+    call = expect(mydocker("import", str(bad), "fresh"), status=1, out="", complaint=["bad.tar"])
+    found = differences(files, describe(outside))
+    check(not found, "the host's files are as they were", found, call)
+    as_before(before, mydocker.root / "images")
+    expect(run(mydocker, "exit 5", image="fresh"), status=5)
+
+
+def cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def without_its_end(tar: bytes) -> bytes:
+    """Cut off between two members: only the blocks of zeros that say "this was all" are missing."""
+    return tar[: -(-len(tar.rstrip(b"\0")) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE]
+
+
+DAMAGED: dict[str, Callable[[bytes], bytes]] = {
+    "nothing": lambda tar: b"",
+    "no tar file": lambda tar: b"this is not a tar file\n" * 100,
+    "cut off": cut,
+    "cut off after a member": without_its_end,
+    "cut off in a header": lambda tar: tar[:300],
+    "a byte changed in a header": lambda tar: tar[:3] + b"?" + tar[4:],
+    "no tar file, compressed": lambda tar: gzip.compress(b"this is not a tar file\n" * 100),
+    "compressed and cut off": lambda tar: cut(gzip.compress(tar)),
+    "compressed with xz and cut off": lambda tar: cut(lzma.compress(tar, preset=0)),
+}
+
+
+@task(5)
+@ours
+@pytest.mark.parametrize("what", DAMAGED)
+def test_a_damaged_tar_file_is_refused(mydocker, tmp_path, what):
+    """A download that broke off must not become half of an image."""
+    good = tar_of([])
+    expect(mydocker("import", "-", "fresh", stdin=good), status=0)
+    before = describe(mydocker.root / "images")
+    bad = tmp_path / "bad.tar"
+    bad.write_bytes(DAMAGED[what](good))
+    for name in ("fresh", "another"):
+        expect(mydocker("import", str(bad), name), status=1, out="", complaint=["bad.tar"])
+        expect(
+            mydocker("import", "-", name, stdin=bad.read_bytes()),
+            status=1,
+            out="",
+            complaint=[],
+        )
+    as_before(before, mydocker.root / "images")
+    expect(run(mydocker, "exit 5", image="fresh"), status=5)
+
+
+@task(5)
+@pytest.mark.parametrize("what", ["missing", "a directory"])
+def test_a_file_that_cannot_be_read_is_named(mydocker, tmp_path, what):
+    """The person has to see which file it was."""
+    good = write_tar(tmp_path / "good.tar")
+    expect(mydocker("import", str(good), "fresh"), status=0)
+    bad = tmp_path / "bad.tar"
+    if what == "a directory":
+        bad.mkdir()
+    call = expect(mydocker("import", str(bad), "another"), status=1, out="")
+    check("bad.tar" in call.errors, "a message that names bad.tar", call.errors, call)
+    call = expect(mydocker("images"), status=0)
+    check("another" not in call.text, "no image `another`", call.text, call)
+
+
+@task(5)
+@ours
+@pytest.mark.parametrize("name", ["Fresh", "../fresh", "a/b", "fresh.tar", ".fresh", "-fresh", ""])
+def test_a_name_that_could_be_a_path_is_refused(mydocker, tmp_path, name):
+    """The name becomes a file and a directory: it must not lead elsewhere, or to another image."""
+    image = write_tar(tmp_path / "image.tar")
+    expect(mydocker("import", str(image), "a-good.name_1"), status=0)
+    before = describe(mydocker.root / "images")
+    call = mydocker("import", str(image), name)
+    expect(call, status=125, out="", complaint=[name])
+    as_before(before, mydocker.root / "images")
+
+
+@task(5)
+@ours
+def test_the_wrong_number_of_arguments_is_told(mydocker, tmp_path):
+    """One word too many or too few: most likely the order was wrong, so nothing is done."""
+    image = str(write_tar(tmp_path / "image.tar"))
+    expect(mydocker("import", image, "fresh"), status=0)
+    for words in ([], [image], [image, "fresh", "more"]):
+        expect(mydocker("import", *words), status=1, out="", complaint=["import"])
+    expect(mydocker("images"), status=0)
+    expect(mydocker("images", "more"), status=1, out="", complaint=["images"])
+
+
+@task(5)
+def test_an_unknown_option_is_refused(mydocker, tmp_path):
+    """An option that is skipped silently was meant to do something."""
+    image = str(write_tar(tmp_path / "image.tar"))
+    expect(mydocker("import", image, "fresh"), status=0)
+    call = expect(mydocker("import", "--no-such-option", image, "fresh"), status=125, out="")
+    check("--no-such-option" in call.errors, "a message that names it", call.errors, call)
+    call = expect(mydocker("images", "--no-such-option"), status=125, out="")
+    check("--no-such-option" in call.errors, "a message that names it", call.errors, call)
+
+
+# What the tests are made of
+
+
+def unchanged(before, image: Path) -> None:
+    """Expect the image to be what it was, to the byte, the mode, the time."""
+    __tracebackhide__ = True
+    found = differences(before, describe(image))
+    check(not found, "the image is what it was, to the byte, the mode, the time", lines(found))
+
+
+def as_before(before, images: Path) -> None:
+    """Expect the images to be what they were; that something was tried may show in the times."""
+    __tracebackhide__ = True
+    found = differences(before, describe(images))
+    found = [line for line in found if "time of change" not in line]
+    check(not found, "the images are what they were, and nothing half made", lines(found))
+
+
+def lines(found: list[str]) -> str:
+    return "\n".join(found[:10])
+
+
+def lines_of(mountinfo: str, point: str) -> list[str]:
+    return [line for line in mountinfo.splitlines() if line.split()[4] == point]
+
+
+def images_in(table: str) -> list[str]:
+    """The first words of the lines below the header."""
+    return sorted(line.split()[0] for line in table.splitlines()[1:])
+
+
+def killed_after(running: Running, milliseconds: float):
+    """Kill it when it and its children have used that much CPU time, or when it has said something.
+
+    It may have ended before.
+    """
+    host = running.host
+    host.until(lambda: spent(running, with_children=True) >= milliseconds or running.out, seconds=1)
+    call = running.stop()
+    left = host.until(lambda: not host.processes()) or host.processes()
+    check(left is True, "no process is left", left, call)
+    return call
+
+
+@contextlib.contextmanager
+def a_small_disk(mydocker: Mydocker, point: Path, megabytes: int) -> Iterator[Path]:
+    """A file system with little room, mounted on the scratch host. How it is seen from here."""
+    point.mkdir()
+    options = f"size={megabytes}m"
+    mount = ["mount", "-t", "tmpfs", "-o", options, "none", str(point)]
+    expect(mydocker.host.run(mount, env=mydocker.env), status=0)
+    try:
+        yield Path(f"/proc/{mydocker.host.pid}/root{point}")
+    finally:
+        mydocker.host.run(["umount", str(point)], env=mydocker.env)
+
+
+def write_tar(path: Path, members: Members | None = None, **more) -> Path:
+    path.write_bytes(tar_of(members or [], **more))
+    return path
+
+
+def tar_of(members: Members, root: int | None = 0o755, format: int = tarfile.PAX_FORMAT) -> bytes:
+    """A tar file of a root file system with busybox in it, and then these members."""
+    with tarfile.open(rootfs.ensure(clone.here())) as archive:
+        busybox = archive.extractfile("bin/busybox").read()
+    base = [] if root is None else [a_member("./", tarfile.DIRTYPE, mode=root)]
+    base += [
+        a_member(name, tarfile.DIRTYPE) for name in ["bin", "dev", "etc", "proc", "sys", "tmp"]
+    ]
+    base += [a_file("bin/busybox", busybox, mode=0o755)]
+    for name in ["sh", "cat", "ls", "stat", "wc", "test", "readlink", "true", "sleep"]:
+        base += [a_member(f"bin/{name}", tarfile.SYMTYPE, linkname="busybox")]
+    file = io.BytesIO()
+    with tarfile.open(
+        fileobj=file, mode="w", format=format, encoding="utf-8", errors="surrogateescape"
+    ) as archive:
+        for member, content in [*base, *members]:
+            archive.addfile(member, io.BytesIO(content))
+    return file.getvalue()
+
+
+def a_file(name: str, content: bytes, **more) -> tuple[tarfile.TarInfo, bytes]:
+    return a_member(name, tarfile.REGTYPE, content, **more)
+
+
+def a_member(name: str, kind: bytes, content: bytes = b"", **more) -> tuple[tarfile.TarInfo, bytes]:
+    """A member of a tar file. more: attributes of its header."""
+    member = tarfile.TarInfo(name)
+    member.type = kind
+    member.size = len(content)
+    member.mtime = LONG_AGO
+    member.mode = 0o755 if kind == tarfile.DIRTYPE else 0o644
+    for attribute, value in more.items():
+        setattr(member, attribute, value)
+    return member, content
+
+
+def compressed(content: bytes, format: str) -> bytes:
+    if format == "zstd":
+        if shutil.which("zstd") is None:
+            pytest.skip("no zstd here")
+        return subprocess.run(["zstd", "-1c"], input=content, stdout=-1, check=True).stdout
+    ways = {
+        "plain": lambda content: content,
+        "gzip": lambda content: gzip.compress(content, 1),
+        "bzip2": lambda content: bz2.compress(content, 1),
+        "xz": lambda content: lzma.compress(content, preset=0),
+    }
+    return ways[format](content)

@@ -1,0 +1,845 @@
+"""Chapter 5.2: what there is and how it ended, from a record for each container."""
+
+import contextlib
+import itertools
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import time
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from dojo.plugin.fixtures import Mydocker
+from dojo.scratch import Call, Process, Running
+from dojo.testing import (
+    check,
+    container_process,
+    container_processes,
+    detached,
+    end,
+    end_detached,
+    expect,
+    listed,
+    ours,
+    started,
+    task,
+    vm,
+    wait_for_moment,
+)
+
+STAY = ("sleep", "1000")
+READY_AND_STAY = ("sh", "-c", "echo ready; exec sleep 1000")
+TITLES = ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "NAMES"]
+WHILE = r"(Less than a second|1 second|\d+ seconds|About a minute|\d+ minutes)"
+LONGEST = "n" * 128
+
+
+# Task 1: A container has a record
+
+
+@task(1)
+def test_on_a_fresh_machine_there_is_a_header_and_nothing_else(mydocker):
+    """No container is no error: the table has a header, and the status is 0."""
+    for options in ((), ("-a",)):
+        call = expect(mydocker("ps", *options), status=0, err="")
+        check(rows_of(call) == [], "the header, and no line below it", call.text, call)
+
+
+@task(1)
+@ours
+def test_a_root_that_is_not_there_is_no_error_either(mydocker):
+    """Before the first `run`, nothing has made MYDOCKER_ROOT; `ps` need not make it."""
+    fresh = {"MYDOCKER_ROOT": str(mydocker.root / "not-there-yet")}
+    for words in (("ps",), ("ps", "-a", "-q"), ("ps", "--format", "json")):
+        expect(mydocker(*words, env=fresh), status=0, err="")
+
+
+@task(1)
+@vm
+def test_a_running_container_is_listed(mydocker):
+    """`run -d` has returned: from that moment on, `ps` knows the container."""
+    identity = detached(mydocker, "--name", "box", "busybox", *STAY)
+    (row,) = the_rows(mydocker, 1)
+    found = (row["CONTAINER ID"], row["IMAGE"], row["NAMES"])
+    wanted = (identity[:12], "busybox", "box")
+    check(found == wanted, f"its id (12 digits), image and name: {wanted}", found)
+    end_detached(mydocker)
+
+
+@task(1)
+def test_one_in_the_foreground_is_listed_too(mydocker):
+    """Whether somebody watches it or not: a container is a container."""
+    running = in_the_foreground(mydocker, "box")
+    (row,) = the_rows(mydocker, 1)
+    found = (row["IMAGE"], row["NAMES"], row["STATUS"].split()[0])
+    check(found == ("busybox", "box", "Up"), "busybox, box, Up …", found)
+    end(running)
+
+
+@task(1)
+@vm
+def test_what_has_ended_is_listed_with_a(mydocker):
+    """Without `--rm` a container that has ended is still there: you want to know how it ended."""
+    expect(mydocker("run", "--name", "box", "busybox", "true"), status=0)
+    the_rows(mydocker, 0)
+    (row,) = the_rows(mydocker, 1, "-a")
+    check(row["NAMES"] == "box", "the container `box`", row)
+    (row,) = the_rows(mydocker, 1, "--all")
+    check(row["NAMES"] == "box", "the container `box`", row)
+
+
+@task(1)
+def test_running_and_ended_ones_together(mydocker):
+    """`ps` shows what runs, `ps -a` shows all."""
+    expect(mydocker("run", "--name", "ended", "busybox", "true"), status=0)
+    detached(mydocker, "--name", "running", "busybox", *STAY)
+    check(names(mydocker) == ["running"], "what runs", names(mydocker))
+    found = sorted(names(mydocker, "-a"))
+    check(found == ["ended", "running"], "both", found)
+    end_detached(mydocker)
+
+
+@task(1)
+@ours
+def test_the_record_is_a_file(mydocker):
+    """`ps` is another process than `run`: what it knows, it knows from a file."""
+    identity = detached(mydocker, "--name", "box", "busybox", *STAY)
+    record = json.loads(record_of(mydocker, "box").read_text())
+    check(isinstance(record, dict), "config.json holds one JSON object", record)
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    check(record.get("boot_id") == boot, f"`boot_id` is that of this boot, {boot}", record)
+    check(identity in record.values(), "the whole id is in it", record)
+    end_detached(mydocker)
+
+
+@task(1)
+def test_what_was_never_started_is_not_listed_as_running(mydocker):
+    """A record written too early shows a container that does not exist."""
+    expect(mydocker("run", "--name", "good", "busybox", "true"), status=0)
+    for detach in ((), ("-d",)):
+        expect(mydocker("run", *detach, "--rm", "busybox", "no-such-command"), status=127)
+        the_rows(mydocker, 0)
+    check(names(mydocker, "-a") == ["good"], "the one that was started", names(mydocker, "-a"))
+
+
+@task(1)
+@ours
+def test_a_start_that_failed_leaves_no_record(mydocker):
+    """It was told at once, by the status and one line. There is nothing to come back for."""
+    expect(mydocker("run", "--name", "good", "busybox", "true"), status=0)
+    for words, status in (
+        (("busybox", "no-such-command"), 127),
+        (("busybox", "/etc"), 126),
+        (("no-such-image", "true"), 125),
+    ):
+        for detach in ((), ("-d",)):
+            call = mydocker("run", *detach, "--name", "bad", *words)
+            expect(call, status=status, out="")
+            found = names(mydocker, "-a")
+            check(found == ["good"], "the one that was started, and no other", found, call)
+    expect(mydocker("run", "--name", "bad", "busybox", "true"), status=0)  # the name is free
+
+
+# Task 2: The table
+
+
+@task(2)
+def test_the_header_names_the_columns(mydocker):
+    """The same words as docker's, in its order: who knows one table, knows the other."""
+    call = expect(mydocker("ps"), status=0, err="")
+    header = call.text.splitlines()[:1] or [""]
+    found = [title for title in re.split(" {3,}", header[0].strip()) if title != "PORTS"]
+    check(found == TITLES, f"the titles {TITLES}, three blanks between them at least", header, call)
+
+
+@task(2)
+def test_each_value_stands_below_its_title(mydocker):
+    """A name longer than its title must not push the others out of their columns."""
+    expect(mydocker("run", "--name", LONGEST, "busybox", "true"), status=0)
+    expect(mydocker("run", "--name", "b2", "busybox", "sleep", "0"), status=0)
+    first, second = the_rows(mydocker, 2, "-a")
+    for row, command, name in ((first, '"sleep 0"', "b2"), (second, '"true"', LONGEST)):
+        found = (row["IMAGE"], row["COMMAND"], row["NAMES"], row["STATUS"].split()[0])
+        wanted = ("busybox", command, name, "Exited")
+        check(found == wanted, f"below their titles: {wanted}", row)
+
+
+@task(2)
+def test_the_command_is_quoted_and_cut(mydocker):
+    """A long command would tear the table apart: 20 characters, the last of them `…` for the rest.
+
+    With --no-trunc it is there as a whole.
+    """
+    shown = {
+        ("sleep", "0"): '"sleep 0"',
+        ("echo", "1234567890abcde"): '"echo 1234567890abcde"',  # 20 characters
+        ("echo", "1234567890abcdef"): '"echo 1234567890abcd…"',
+        ("echo", "a" * 500): '"echo aaaaaaaaaaaaaa…"',
+    }
+    for command in shown:
+        expect(mydocker("run", "busybox", *command), status=0)
+    rows = the_rows(mydocker, len(shown), "-a")[::-1]
+    whole = the_rows(mydocker, len(shown), "-a", "--no-trunc")[::-1]
+    for (command, wanted), row, whole_row in zip(shown.items(), rows, whole, strict=True):
+        check(row["COMMAND"] == wanted, wanted, row["COMMAND"])
+        wanted = f'"{" ".join(command)}"'
+        check(whole_row["COMMAND"] == wanted, f"with --no-trunc {wanted}", whole_row["COMMAND"])
+
+
+@task(2)
+def test_a_container_is_one_line_whatever_its_command(mydocker):
+    """A newline in a command, or what moves the cursor, must not tear the table apart."""
+    command = ("sh", "-c", "true\nx='\x1b[2J\r\t\"'")
+    expect(mydocker("run", "--name", "box", "busybox", *command), status=0)
+    for options in (("-a",), ("-a", "--no-trunc")):
+        (row,) = the_rows(mydocker, 1, *options)
+        check(row["NAMES"] == "box", "the name in its column", row)
+        strange = [c for c in "".join(row.values()) if not c.isprintable()]
+        check(not strange, "no control characters: they are written as \\n, \\x1b …", strange)
+    (row,) = listed(mydocker, "-a")
+    check(row["Names"] == "box", "the name", row)
+
+
+@task(2)
+@ours
+def test_a_command_that_is_no_text(mydocker):
+    """Arguments are bytes, and a table is text: it must not end in a traceback."""
+    expect(mydocker("run", "--name", "box", "busybox", "echo", b"\xff\xfe"), status=0)
+    for words in (("ps", "-a"), ("ps", "-a", "--no-trunc"), ("ps", "-a", "--format", "json")):
+        for language in ("C.UTF-8", "C", "POSIX"):
+            call = expect(mydocker(*words, env={"LC_ALL": language}), status=0, err="")
+            check("box" in call.text, "the container", call.text, call)
+
+
+@task(2)
+def test_q_shows_ids_alone(mydocker):
+    """For scripts: one id a line, no header; whole with --no-trunc."""
+    expect(mydocker("run", "--name", "ended", "busybox", "true"), status=0)
+    (row,) = the_rows(mydocker, 1, "-a")
+    ended = row["CONTAINER ID"]
+    running = detached(mydocker, "busybox", *STAY)
+    expect(mydocker("ps", "-q"), status=0, out=f"{running[:12]}\n", err="")
+    expect(mydocker("ps", "--quiet", "--no-trunc"), status=0, out=f"{running}\n", err="")
+    for options in (("-a", "-q"), ("-aq",)):
+        expect(mydocker("ps", *options), status=0, out=f"{running[:12]}\n{ended}\n", err="")
+    end_detached(mydocker)
+
+
+@task(2)
+def test_the_newest_comes_first(mydocker):
+    """What you have just started is what you look for."""
+    order = ["second", "zz-last", "a-third", "first"]  # whichever way it is read, no alphabet
+    for name in order:
+        expect(mydocker("run", "--name", name, "busybox", "true"), status=0)
+    found = names(mydocker, "-a")
+    check(found == order[::-1], f"{order[::-1]}", found)
+    table = [row["NAMES"] for row in the_rows(mydocker, 4, "-a")]
+    check(table == found, "the same order in the table", table)
+
+
+@task(2)
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo"])
+def test_created_is_the_moment_of_the_start(mydocker, zone):
+    """Now, and not an hour ago: a moment is one thing, how a time zone spells it another."""
+    before = time.time()
+    detached(mydocker, "busybox", *STAY, env={"TZ": zone})
+    (row,) = listed(mydocker, env={"TZ": zone})
+    after = time.time()
+    shown = moment(row["CreatedAt"])
+    expected = "CreatedAt such as `2026-01-31 23:59:59 +0900 JST`"
+    check(shown is not None, expected, row["CreatedAt"])
+    expected = "CreatedAt between the moment before `run` and the moment after it"
+    check(before - 1 <= shown <= after, expected, row["CreatedAt"])
+    (row,) = the_rows(mydocker, 1)
+    check(re.fullmatch(f"{WHILE} ago", row["CREATED"]), "such as `2 seconds ago`", row["CREATED"])
+    end_detached(mydocker)
+
+
+@task(2)
+def test_the_status_says_for_how_long(mydocker):
+    """`Up 3 seconds`, `Exited (0) 3 seconds ago`: both count from when it began or ended."""
+    detached(mydocker, "busybox", *STAY)
+    (row,) = the_rows(mydocker, 1)
+    check(re.fullmatch(f"Up {WHILE}", row["STATUS"]), "such as `Up 3 seconds`", row["STATUS"])
+    returned = time.monotonic()
+    mydocker.host.until(lambda: time.monotonic() > returned + 2.1, 3)
+    (row,) = the_rows(mydocker, 1)
+    later = re.fullmatch(r"Up (\d+ seconds|About a minute)", row["STATUS"])
+    check(later, "two seconds after it began, `Up 2 seconds` or more", row["STATUS"])
+    end_detached(mydocker)
+    (row,) = the_rows(mydocker, 1, "-a")
+    wanted = re.fullmatch(rf"Exited \(137\) {WHILE} ago", row["STATUS"])
+    check(wanted, "such as `Exited (137) 3 seconds ago`", row["STATUS"])
+
+
+@task(2)
+def test_json_is_an_object_a_line(mydocker):
+    """For programs: each line is read by itself, and the keys are docker's."""
+    expect(mydocker("run", "--name", "ended", "busybox", "sh", "-c", "exit 3"), status=3)
+    identity = detached(mydocker, "--name", "running", "busybox", *STAY)
+    for words in (("--format", "json"), ("--format=json",)):
+        call = expect(mydocker("ps", "-a", *words), status=0, err="")
+        lines = call.text.splitlines()
+        check(len(lines) == 2, "two lines, no header", call.text, call)
+        running, ended = (json.loads(line) for line in lines)
+        keys = ("ID", "Image", "Command", "State", "Status", "CreatedAt", "Names")
+        missing = [key for key in keys for row in (running, ended) if key not in row]
+        check(not missing, f"the keys {', '.join(keys)}", f"without {missing}", call)
+        found = (running["ID"], running["Image"], running["State"], running["Names"])
+        wanted = (identity[:12], "busybox", "running", "running")
+        check(found == wanted, f"ID, Image, State, Names: {wanted}", found, call)
+        check(running["Command"].strip('"') == "sleep 1000", "the command", running, call)
+        check(running["Status"].startswith("Up "), "Up …", running["Status"], call)
+        found = (ended["State"], ended["Status"][:10], ended["Names"])
+        check(found == ("exited", "Exited (3)", "ended"), "exited, Exited (3) …", found, call)
+    (row,) = listed(mydocker)
+    check(row["ID"] == identity, "the whole id with --no-trunc", row["ID"])
+    end_detached(mydocker)
+
+
+@task(2)
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (("--no-such-option",), 125),
+        pytest.param(("--format", "no-such-format"), 125, marks=ours),
+        (("no-such-argument",), 1),
+    ],
+    ids=["option", "format", "argument"],
+)
+def test_what_ps_does_not_know_is_refused(mydocker, words, status):
+    """A word that is skipped in silence makes you believe in an answer that you did not get."""
+    expect(mydocker("ps", "-a", "-q", "--no-trunc"), status=0, out="", err="")
+    expect(mydocker("ps", *words), status=status, out="", complaint=[words[-1]])
+
+
+# Task 3: The truth
+
+
+@task(3)
+@vm
+def test_the_exit_status_is_kept(mydocker):
+    """When you come back, you want to know how it ended: its own status, whoever saw it."""
+    for detach in ((), ("-d",)):
+        number = random.randrange(2, 125)
+        name = f"ended-with-{number}{'-detached' if detach else ''}"
+        mydocker("run", *detach, "--name", name, "busybox", "sh", "-c", f"exit {number}")
+        ended_with(mydocker, name, number)
+
+
+@task(3)
+def test_a_foreground_container_has_ended_when_run_returns(mydocker):
+    """`run` has returned: whoever looks now sees the end, without waiting for anybody."""
+    for number in (0, 3):
+        name = f"box{number}"
+        call = mydocker("run", "--name", name, "busybox", "sh", "-c", f"exit {number}")
+        expect(call, status=number)
+        row = one(mydocker, name)
+        found = (row["State"], row["Status"].partition(")")[0])
+        check(found == ("exited", f"Exited ({number}"), f"Exited ({number}) …", row, call)
+
+
+@task(3)
+def test_an_end_by_a_signal_is_told(mydocker):
+    """Killed from outside: 128 + 9. Such an end nobody announces: the minder has to see it."""
+    detached(mydocker, "--name", "box", "busybox", *STAY)
+    end_detached(mydocker)
+    ended_with(mydocker, "box", 137)
+    end(in_the_foreground(mydocker, "other"))
+    ended_with(mydocker, "other", 137)
+
+
+@task(3)
+@ours
+@pytest.mark.parametrize("detach", [True, False], ids=["detached", "foreground"])
+def test_a_container_whose_minder_was_killed_has_ended(mydocker, detach):
+    """The container dies with its minder, and nobody is left to write that down.
+
+    The record still says what was true then. `ps` has to look whether the process is there.
+    """
+    after_a_crash(mydocker)
+    if detach:
+        detached(mydocker, "--name", "box", "busybox", *STAY)
+        os.kill(container_process(mydocker).parent, signal.SIGKILL)
+    else:
+        running = in_the_foreground(mydocker, "box")
+        running.send(signal.SIGKILL)
+        running.wait()
+    nothing_lives(mydocker)
+    ended_with(mydocker, "box", 137)
+    expect(mydocker("run", "--rm", "busybox", "echo", "next"), status=0, out="next\n", err="")
+    ended_with(mydocker, "box", 137)
+
+
+@task(3)
+@ours
+def test_a_pid_that_is_used_again_is_not_the_container(mydocker):
+    """PIDs are used again, and the number that stands in a record may be anybody's by now.
+
+    A process is named by its PID *and* the moment when it began: /proc/PID/stat, field 22.
+    """
+    after_a_crash(mydocker)
+    detached(mydocker, "--name", "box", "busybox", *STAY)
+    process = container_process(mydocker)
+    minder = by_pid(mydocker, process.parent)
+    os.kill(minder.pid, signal.SIGKILL)
+    nothing_lives(mydocker)
+    strangers = [stranger(mydocker, process.inner), stranger(mydocker, minder.inner)]
+    ended_with(mydocker, "box", 137)
+    the_rows(mydocker, 0)
+    for pid in (process.inner, minder.inner):
+        there = [p for p in mydocker.host.processes() if p.inner == pid and p.state != "Z"]
+        check(there, f"the stranger that has the PID {pid} now is left alone", "it is gone")
+        os.kill(there[0].pid, signal.SIGTERM)
+    for each in strangers:
+        each.wait()
+
+
+@task(3)
+@ours
+def test_a_process_that_only_waits_to_be_collected_has_ended(mydocker):
+    """A zombie still has its PID and the moment when it began, but it does not run any more."""
+    detached(mydocker, "--name", "box", "busybox", *STAY)
+    process = container_process(mydocker)
+    os.kill(process.parent, signal.SIGSTOP)  # it cannot collect it now
+    os.kill(process.pid, signal.SIGKILL)
+    mydocker.host.until(lambda: not container_processes(mydocker))
+    found = names(mydocker)
+    row = one(mydocker, "box")
+    os.kill(process.parent, signal.SIGCONT)
+    check(found == [], "no container runs", found)
+    check(row["State"] == "exited", "State exited", row)
+    nothing_lives(mydocker)
+    ended_with(mydocker, "box", 137)
+
+
+@task(3)
+@ours
+def test_what_ran_before_a_reboot_has_ended(mydocker):
+    """After a reboot all PIDs, and all the moments counted from the boot, come again.
+
+    /proc/sys/kernel/random/boot_id is another one after each boot; the record holds it.
+    """
+    detached(mydocker, "--name", "box", "busybox", *STAY)
+    check(one(mydocker, "box")["State"] == "running", "State running", one(mydocker, "box"))
+    path = record_of(mydocker, "box")
+    record = json.loads(path.read_text())
+    record["boot_id"] = "00000000-0000-4000-8000-000000000000"
+    path.with_name("edited").write_text(json.dumps(record))
+    path.with_name("edited").rename(path)
+    ended_with(mydocker, "box", 137)
+    the_rows(mydocker, 0)
+    end_detached(mydocker)
+
+
+@task(3)
+def test_ps_at_any_moment_tells_something_whole(mydocker):
+    """Who reads a record while it is being written must see the old one or the new one."""
+    expect(mydocker("run", "--name", "lasting", "busybox", "true"), status=0)
+    known = {"lasting"}
+    for count in range(4):
+        starting = mydocker.start("run", "--name", f"short{count}", "busybox", "sleep", "0.2")
+        for look in itertools.count():
+            rows = listed(mydocker, "-a")
+            found = {row["Names"] for row in rows}
+            check(known <= found, f"what was listed once stays listed: {sorted(known)}", found)
+            known |= found
+            states = {row["State"] for row in rows} - {"running", "exited", "created"}
+            check(not states, "states: running, exited, created", states)
+            if look >= 1 and any(
+                row["Names"] == f"short{count}" and row["State"] == "exited" for row in rows
+            ):
+                break
+            check(look < 200, f"short{count} is listed as exited", rows)
+        expect(starting.wait(), status=0)
+
+
+@task(3)
+@ours
+def test_after_a_crash_at_any_moment_ps_tells_the_truth(mydocker):
+    """All of mydocker killed at once, at any moment of a start: `ps` finds no half record.
+
+    What was there before is still there, nothing is said to run, and the next one starts.
+    """
+    after_a_crash(mydocker)
+    expect(mydocker("run", "--name", "before", "busybox", "sh", "-c", "exit 5"), status=5)
+    host = mydocker.host
+    for moment in range(6):
+        detach = ("-d",) if moment % 2 else ()
+        running = mydocker.start("run", *detach, "--name", f"box{moment}", "busybox", *STAY)
+        wait_for_moment(running, 2 + 7 * moment)
+        with contextlib.suppress(ProcessLookupError):
+            running.send(signal.SIGKILL)
+        while left := [process for process in host.processes() if process.state != "Z"]:
+            for process in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGKILL)
+        call = running.wait()
+        nothing_lives(mydocker)
+        rows = listed(mydocker, "-a")
+        states = {row["Names"]: row["State"] for row in rows}
+        check("running" not in states.values(), "nothing is said to run", states, call)
+        ended_with(mydocker, "before", 5)
+        expect(mydocker("run", "--rm", "busybox", "echo", "next"), status=0, out="next\n", err="")
+
+
+@task(3)
+@ours
+def test_two_roots_never_see_each_other(mydocker):
+    """MYDOCKER_ROOT is a world of its own: with its own images, containers and names."""
+    other = mydocker.another_root()
+    here = detached(mydocker, "--name", "box", "busybox", *STAY)
+    there = detached(mydocker, "--name", "box", "busybox", *STAY, env=other)
+    for env, identity in (({}, here), (other, there)):
+        call = expect(mydocker("ps", "-aq", "--no-trunc", env=env), status=0, err="")
+        check(call.text.split() == [identity], f"only {identity[:12]}", call.text, call)
+    end_detached(mydocker, here)
+    (row,) = listed(mydocker, env=other)
+    check(row["ID"] == there, "the other one runs on", row)
+    end_detached(mydocker, there)
+
+
+# Task 4: Names
+
+
+@task(4)
+def test_a_container_has_the_name_that_it_was_given(mydocker):
+    """A name is what you remember; an id is what is never used twice."""
+    wanted = []
+    for name in ("b0", "Box_1.x-y", "config.json", LONGEST):
+        detached(mydocker, "--name", name, "busybox", *STAY)
+        check(names(mydocker) == [name], f"{name}", names(mydocker))
+        end_detached(mydocker)
+        wanted.insert(0, name)
+        check(names(mydocker, "-a") == wanted, f"{wanted}", names(mydocker, "-a"))
+
+
+@task(4)
+@ours
+def test_without_a_name_it_is_the_start_of_the_id(mydocker):
+    """Docker makes a name up. Here it is the 12 digits that you know from the hostname."""
+    identity = detached(mydocker, "busybox", *STAY)
+    (row,) = listed(mydocker)
+    check(row["Names"] == identity[:12], identity[:12], row["Names"])
+    end_detached(mydocker)
+
+
+@task(4)
+@pytest.mark.parametrize("detach", [(), ("-d",)], ids=["foreground", "detached"])
+def test_a_taken_name_is_refused(mydocker, detach):
+    """A second record of that name would overwrite the first, and hide that container for good."""
+    expect(mydocker("run", "--name", "box", "busybox", "sh", "-c", "exit 5"), status=5)
+    before = one(mydocker, "box")
+    call = mydocker("run", *detach, "--name", "box", "busybox", "echo", "started")
+    expect(call, status=125, out="", complaint=["box"])
+    after = one(mydocker, "box")
+    same = (after["ID"], after["CreatedAt"]) == (before["ID"], before["CreatedAt"])
+    check(same, f"the first, untouched: {before}", after, call)
+    ended_with(mydocker, "box", 5)
+    expect(mydocker("run", "--name", "box2", "busybox", "true"), status=0)
+
+
+@task(4)
+def test_the_name_of_a_running_one_is_refused(mydocker):
+    """And the first one does not notice: it runs on, and is listed as before."""
+    identity = detached(mydocker, "--name", "box", "busybox", *STAY)
+    for options in ((), ("--rm",), ("-d", "--rm")):
+        call = mydocker("run", *options, "--name", "box", "busybox", "echo", "started")
+        expect(call, status=125, out="")
+        (row,) = listed(mydocker, "-a")
+        found = (row["ID"], row["Names"], row["State"])
+        check(found == (identity, "box", "running"), "the first, untouched", row, call)
+    container_process(mydocker, identity)
+    end_detached(mydocker)
+
+
+@task(4)
+def test_of_many_that_want_a_name_one_gets_it(mydocker):
+    """First to look whether it is free and then to take it leaves a gap in between."""
+    for round_ in range(3):
+        words = ("run", "--name", f"box{round_}", "busybox", "true")
+        calls = [running.wait() for running in [mydocker.start(*words) for _ in range(4)]]
+        statuses = sorted(call.status or 0 for call in calls)
+        check(statuses == [0, 125, 125, 125], "one 0, and 125 for the others", statuses)
+        found = names(mydocker, "-a")
+        check(found.count(f"box{round_}") == 1, f"box{round_} once", found)
+
+
+@task(4)
+def test_a_name_that_leads_elsewhere_harms_nobody(mydocker):
+    """`--name ../../x`: the directory of the record would be one of the host's, and be removed."""
+    expect(mydocker("run", "--name", "good", "busybox", "true"), status=0)
+    check(names(mydocker, "-a") == ["good"], "good", names(mydocker, "-a"))
+    victim = mydocker.root.parent / "here" / "victim"
+    victim.mkdir()
+    (victim / "kept").write_text("kept\n")
+    up = os.path.relpath(victim, mydocker.root / "containers")
+    for options in ((), ("-d", "--rm")):
+        for name in (up, str(victim), "../good", "good/", ".."):
+            call = mydocker("run", *options, "--name", name, "busybox", "true")
+            expect(call, status=125, out="", complaint=["name"])
+    check((victim / "kept").is_file(), "the host's directory, with its file", "it is gone")
+    check(names(mydocker, "-a") == ["good"], "good", names(mydocker, "-a"))
+    (victim / "kept").unlink()
+    victim.rmdir()
+
+
+# Task 5: Records that go, and records that are broken
+
+
+@task(5)
+@pytest.mark.parametrize("detach", [(), ("-d",)], ids=["foreground", "detached"])
+def test_rm_leaves_no_record(mydocker, detach):
+    """`--rm` says beforehand that nobody will ask how it ended; and its name is free again."""
+    for _ in range(2):
+        mydocker("run", *detach, "--rm", "--name", "box", "busybox", "sh", "-c", "exit 7")
+        nothing_lives(mydocker)
+        check(names(mydocker, "-a") == [], "no container", names(mydocker, "-a"))
+    expect(mydocker("run", "--name", "box", "busybox", "true"), status=0)
+    check(names(mydocker, "-a") == ["box"], "one without --rm stays", names(mydocker, "-a"))
+
+
+@task(5)
+def test_it_is_listed_while_it_runs(mydocker):
+    """`--rm` is about its end. Until then it is a container as any, and killed, it goes as well."""
+    identity = detached(mydocker, "--rm", "--name", "box", "busybox", *STAY)
+    (row,) = listed(mydocker)
+    check((row["ID"], row["Names"]) == (identity, "box"), "box", row)
+    end_detached(mydocker)
+    mydocker.host.until(lambda: not names(mydocker, "-a"))
+    check(names(mydocker, "-a") == [], "no container", names(mydocker, "-a"))
+
+
+@task(5)
+@ours
+def test_nothing_of_it_is_left_in_the_directories(mydocker):
+    """Not the record, nor what lay beside it."""
+    expect(mydocker("run", "--name", "good", "busybox", "true"), status=0)
+    containers = record_of(mydocker, "good").parent.parent
+    check(os.listdir(containers) == ["good"], "the record of `good`", os.listdir(containers))
+    expect(mydocker("run", "--rm", "--name", "box", "busybox", "true"), status=0)
+    detached(mydocker, "--rm", "--name", "box", "busybox", "true")
+    nothing_lives(mydocker)
+    expect(mydocker("run", "--name", "box", "busybox", "no-such-command"), status=127)
+    found = os.listdir(containers)
+    check(found == ["good"], "nothing but the record of `good`", found)
+
+
+BROKEN = {
+    "an empty directory": None,
+    "an empty file": b"",
+    "not text": bytes(range(256)),
+    "no object": b"[1, 2]",
+    "null": b"null",
+    "an empty object": b"{}",
+    "very deep": b"[" * 200_000,
+    "a huge number": b"9" * 10_000,
+    "half of a good one": lambda good: good[: len(good) // 2],
+    "half of a good one, then zeros": lambda good: good[: len(good) // 2] + bytes(2000),
+    "nothing in it": lambda good: with_all_values(good, None),
+    "lists": lambda good: with_all_values(good, []),
+    "objects": lambda good: with_all_values(good, {}),
+    "numbers": lambda good: with_all_values(good, 10**30),
+    "negative numbers": lambda good: with_all_values(good, -1),
+    "empty texts": lambda good: with_all_values(good, ""),
+    "half of a character": lambda good: with_all_values(good, "\ud83d"),
+    "true": lambda good: with_all_values(good, True),
+}
+
+
+def a_file(path: Path) -> None:
+    path.write_text("not a directory\n")
+
+
+def a_directory_for_a_file(path: Path) -> None:
+    (path / "config.json").mkdir(parents=True)
+
+
+def a_link_to_itself(path: Path) -> None:
+    path.mkdir()
+    (path / "config.json").symlink_to("config.json")
+
+
+@task(5)
+@ours
+def test_a_broken_record_does_not_hide_the_others(mydocker):
+    """The disk was full, somebody edited it, another program made it: `ps` shows all the others."""
+    expect(mydocker("run", "--name", "ended", "busybox", "sh", "-c", "exit 5"), status=5)
+    good = record_of(mydocker, "ended").read_bytes()
+    broken = mydocker.root / "containers" / "broken"
+    detached(mydocker, "--rm", "--name", "running", "busybox", *STAY)
+    for kind, content in BROKEN.items():
+        broken.mkdir()
+        if content is not None:
+            whole = content(good) if callable(content) else content
+            (broken / "config.json").write_bytes(whole)
+        others_are_shown(mydocker, kind, ("--format", "json"))
+        shutil.rmtree(broken)
+    end_detached(mydocker)
+
+
+@task(5)
+@ours
+@pytest.mark.parametrize("make", [a_file, a_directory_for_a_file, a_link_to_itself])
+def test_what_is_no_record_does_not_hide_the_others(mydocker, make):
+    """Whatever else lies among the records: `ps` must not stumble over it, nor must `run`."""
+    expect(mydocker("run", "--name", "ended", "busybox", "sh", "-c", "exit 5"), status=5)
+    record_of(mydocker, "ended")
+    make(mydocker.root / "containers" / "broken")
+    detached(mydocker, "--rm", "--name", "running", "busybox", *STAY)
+    others_are_shown(mydocker, make.__name__.replace("_", " "))
+    end_detached(mydocker)
+
+
+@task(5)
+@ours
+@pytest.mark.parametrize("kind", ["an empty directory", "half of a good one", "no object"])
+def test_run_works_beside_a_broken_record(mydocker, kind):
+    """One record that cannot be read is no reason to start no container any more."""
+    expect(mydocker("run", "--name", "ended", "busybox", "sh", "-c", "exit 5"), status=5)
+    good = record_of(mydocker, "ended").read_bytes()
+    broken = mydocker.root / "containers" / "broken"
+    broken.mkdir()
+    content = BROKEN[kind]
+    if content is not None:
+        (broken / "config.json").write_bytes(content(good) if callable(content) else content)
+    expect(mydocker("run", "--rm", "busybox", "echo", "next"), status=0, out="next\n", err="")
+    detached(mydocker, "--rm", "--name", "running", "busybox", *STAY)
+    others_are_shown(mydocker, kind)
+    end_detached(mydocker)
+
+
+def others_are_shown(mydocker: Mydocker, kind: str, *ways: tuple[str, ...]) -> None:
+    """Expect `ps -a` to show the containers `running` and `ended` beside a broken record."""
+    __tracebackhide__ = True
+    for options in ways or ((), ("--format", "json")):
+        call = mydocker("ps", "-a", *options)
+        check("Traceback" not in call.errors, f"no traceback beside {kind}", call.errors, call)
+        ends = call.status in (0, 1) and not call.problem
+        check(ends, f"beside {kind}, it ends by itself, with 0 or 1", call.status, call)
+        rows = rows_of(call) if not options else [*map(json.loads, call.text.splitlines())]
+        title = "Names" if options else "NAMES"
+        found = [row[title] for row in rows if row[title] in ("running", "ended")]
+        check(found == ["running", "ended"], f"beside {kind}, running and ended", found, call)
+
+
+def with_all_values(good: bytes, value: object) -> bytes:
+    """A record whose values have all become another one."""
+    return json.dumps(dict.fromkeys(json.loads(good), value)).encode()
+
+
+def rows_of(call: Call) -> list[dict[str, str]]:
+    """The lines of a table, by the titles that their values stand below."""
+    __tracebackhide__ = True
+    header, *lines = call.text.splitlines() or [""]
+    titles = [(match[0], match.start()) for match in re.finditer(r"\S+( \S+)*", header)]
+    check({*TITLES} <= {title for title, _ in titles}, f"a header with {TITLES}", header, call)
+    starts = [start for _, start in titles]
+    ends = [*starts[1:], None]
+    return [
+        {title: line[start:end].strip() for (title, start), end in zip(titles, ends, strict=True)}
+        for line in lines
+    ]
+
+
+def the_rows(mydocker: Mydocker, count: int, *options: str) -> list[dict[str, str]]:
+    """The rows of the table of `ps`: that many."""
+    __tracebackhide__ = True
+    call = expect(mydocker("ps", *options), status=0, err="")
+    rows = rows_of(call)
+    check(len(rows) == count, f"a header, and {count} lines below it", call.text, call)
+    return rows
+
+
+def in_the_foreground(mydocker: Mydocker, name: str) -> Running:
+    """Start a container in the foreground that stays, and wait until it is listed."""
+    __tracebackhide__ = True
+    running = started(mydocker.start("run", "--name", name, "busybox", *READY_AND_STAY))
+    mydocker.host.until(lambda: name in names(mydocker))
+    check(name in names(mydocker), f"{name} is listed", names(mydocker), mydocker.calls[-1])
+    return running
+
+
+def moment(created_at: str) -> float | None:
+    """The seconds since 1970 of what `ps` shows as CreatedAt; None if it is no date and time."""
+    words = created_at.split()
+    with contextlib.suppress(ValueError):
+        return datetime.strptime(" ".join(words[:3]), "%Y-%m-%d %H:%M:%S %z").timestamp()
+    return None
+
+
+def names(mydocker: Mydocker, *options: str) -> list[str]:
+    __tracebackhide__ = True
+    return [row["Names"] for row in listed(mydocker, *options)]
+
+
+def one(mydocker: Mydocker, name: str) -> dict[str, str]:
+    """What `ps -a` says of the container with this name."""
+    __tracebackhide__ = True
+    rows = listed(mydocker, "-a")
+    found = [row for row in rows if row["Names"] == name]
+    check(len(found) == 1, f"one container called {name}", rows, mydocker.calls[-1])
+    return found[0]
+
+
+def ended_with(mydocker: Mydocker, name: str, status: int) -> None:
+    """Expect `ps -a` to say, soon, that a container has ended with that status."""
+    __tracebackhide__ = True
+
+    def has_ended() -> bool:
+        __tracebackhide__ = True
+        return one(mydocker, name)["State"] != "running"
+
+    mydocker.host.until(has_ended)
+    row = one(mydocker, name)
+    right = row["State"] == "exited" and re.fullmatch(
+        rf"Exited \({status}\) {WHILE} ago", row["Status"]
+    )
+    check(right, f"State exited, Status `Exited ({status}) … ago`", row, mydocker.calls[-1])
+
+
+def record_of(mydocker: Mydocker, name: str) -> Path:
+    __tracebackhide__ = True
+    path = mydocker.root / "containers" / name / "config.json"
+    found = sorted(str(p.relative_to(mydocker.root)) for p in mydocker.root.glob("*/*"))
+    check(path.is_file(), f"a file {path.relative_to(mydocker.root)} in MYDOCKER_ROOT", found)
+    return path
+
+
+def after_a_crash(mydocker: Mydocker) -> None:
+    """Until 5.6, nothing clears away what is left after a crash."""
+    mydocker.may_leave("cgroup", "file")
+
+
+def nothing_lives(mydocker: Mydocker) -> None:
+    """Expect containers, and what minds them, to be gone soon."""
+    __tracebackhide__ = True
+    host = mydocker.host
+    left = host.until(lambda: not container_processes(mydocker)) or container_processes(mydocker)
+    check(left is True, "no process of a container", left)
+    mydocker.left_behind()  # waits until all has settled; what then is left fails the test
+
+
+def by_pid(mydocker: Mydocker, pid: int) -> Process:
+    """A process of the scratch host, by its PID out here."""
+    return next(process for process in mydocker.host.processes() if process.pid == pid)
+
+
+def stranger(mydocker: Mydocker, pid: int) -> Running:
+    """Start a process that has nothing to do with mydocker and has this PID on the scratch host.
+
+    The kernel counts PIDs up; /proc/sys/kernel/ns_last_pid says where it is, and can be set.
+    """
+    script = f"echo {pid - 1} > /proc/sys/kernel/ns_last_pid; sleep 1000 & echo $! is there; wait"
+    for _ in range(20):
+        running = mydocker.host.start(["sh", "-c", script], env=mydocker.env)
+        started(running, b" is there")
+        if running.out == f"{pid} is there\n".encode():
+            return running
+        running.stop()
+    raise LookupError(f"no process with the PID {pid} could be made")

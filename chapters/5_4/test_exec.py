@@ -1,0 +1,906 @@
+"""Chapter 5.4: another process joins a container that runs."""
+
+import contextlib
+import io
+import os
+import random
+import signal
+import struct
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dojo import clone, machine, rootfs
+from dojo.plugin.fixtures import Mydocker
+from dojo.scratch import Call, Process, Running
+from dojo.scratch.groups import groups_of
+from dojo.testing import (
+    check,
+    container_process,
+    container_processes,
+    detached,
+    end,
+    end_detached,
+    examples,
+    expect,
+    guard,
+    listed,
+    needs,
+    ours,
+    started,
+    task,
+    vm,
+    wait_for_moment,
+)
+
+STAY = ("sleep", "1000")
+SHOW_OWN_ARGUMENTS = ("sh", "-c", "cat /proc/$$/cmdline; exit 0", "sh")
+KILLED = 128 + 9  # by SIGKILL, which has no name where tests are only collected
+ODD_TEXT = st.text(alphabet=" \n\t'\"\\$;`*?-äñ€\u2028", max_size=10)
+ODD_WORDS = ["", "-i", "--", "a;b", "a  b", "$HOME", "`id`"]
+MOMENTS = 12  # at which a container ends while somebody joins it
+
+run_and_exec = pytest.mark.parametrize("verb", ["run", "exec"])
+# What `run -it` did before as well, since it handed the caller's terminal on.
+exec_and_still_run = pytest.mark.parametrize("verb", [pytest.param("run", marks=guard), "exec"])
+
+
+# Task 1: Into the same world
+
+
+@task(1)
+def test_a_command_runs_in_a_container_that_is_there(mydocker):
+    """`exec` starts one more program in a container, so that you can look around in there."""
+    with box(mydocker):
+        expect(mydocker("exec", "box", "echo", "a", "b"), status=0, out="a b\n", err="")
+
+
+@task(1)
+def test_a_container_is_found_by_id_by_name_and_by_the_start_of_its_id(mydocker):
+    """What `run -d` and `ps` show is what people copy: the whole id, twelve digits, the name."""
+    with box(mydocker):
+        (identity,) = (row["ID"] for row in listed(mydocker))
+        for name in (identity, identity[:12], identity[:5], "box"):
+            call = mydocker("exec", name, "cat", "/proc/sys/kernel/hostname")
+            expect(call, status=0, out=f"{identity[:12]}\n", err="")
+
+
+@task(1)
+@vm
+def test_it_is_in_all_namespaces_of_the_container(mydocker):
+    """One that is left out is a hole: the command would see that part of the host instead."""
+    with box(mydocker) as first:
+        wanted = namespaces_of(first.pid)
+        script = "for name; do echo $name $(readlink /proc/self/ns/$name); done"
+        call = expect(mydocker("exec", "box", "sh", "-c", script, "sh", *wanted), status=0, err="")
+    found = dict(line.split() for line in call.text.splitlines())
+    others = {name: number for name, number in found.items() if number != wanted[name]}
+    check(not others and len(found) == len(wanted), f"those of PID 1: {wanted}", found, call)
+
+
+@task(1)
+def test_it_sees_the_processes_of_the_container(mydocker):
+    """It is one more process beside PID 1, with a number of its own in the same PID namespace."""
+    with box(mydocker):
+        call = mydocker("exec", "box", "cat", "/proc/1/cmdline")
+        expect(call, status=0, out=b"sleep\x001000\0", err="")
+        call = expect(execute(mydocker, 'test -e "/proc/$$/root" && echo $$'), status=0, err="")
+        check(int(call.text) > 1, "a PID of its own, which is not 1", call.text, call)
+
+
+@task(1)
+def test_it_sees_the_files_of_the_container(mydocker):
+    """What PID 1 wrote is there, and what the new one writes is there for all who come later."""
+    wait = f"test ! -e '{mydocker.root}' && echo of PID 1 > /tmp/first; exec sleep 1000"
+    with box(mydocker, command=("sh", "-c", wait)) as first:
+        host = mydocker.host
+        host.until(lambda: Path(f"/proc/{first.pid}/root/tmp/first").exists())
+        call = execute(mydocker, "cat /tmp/first; echo of exec > /tmp/second")
+        expect(call, status=0, out="of PID 1\n", err="")
+        expect(execute(mydocker, "cat /tmp/second"), status=0, out="of exec\n", err="")
+
+
+@task(1)
+def test_it_sees_what_is_mounted_there(mydocker, tmp_path):
+    """A mount belongs to a mount namespace: in the same one, everybody has the same mounts."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "file").write_text("of the host\n")
+    with box(mydocker, "-v", f"{folder}:/data"):
+        script = "cat /data/file; mount -t tmpfs of-the-container /mnt && echo new > /mnt/new"
+        expect(execute(mydocker, script), status=0, out="of the host\n", err="")
+        expect(execute(mydocker, "cat /mnt/new"), status=0, out="new\n", err="")
+        seen = [line for line in mydocker.host.mountinfo() if "of-the-container" in line]
+        check(not seen, "the host does not see the mount", seen)
+
+
+@task(1)
+def test_it_starts_in_the_root_of_the_container(mydocker, tmp_path):
+    """A working directory that stays behind on the host is a way out, whatever the root is."""
+    with box(mydocker):
+        for directory in (mydocker.directory, tmp_path):
+            call = mydocker("exec", "box", "sh", "-c", "pwd; ls -d bin proc", cwd=directory)
+            expect(call, status=0, out="/\nbin\nproc\n", err="")
+
+
+@task(1)
+@vm
+@needs("cgroup")
+def test_it_is_in_the_groups_of_the_container(mydocker):
+    """Limits hold for groups. Outside of them, the new process could take what it wants."""
+    with box(mydocker, "-m", "64m", "--pids-limit", "20") as first:
+        running = mydocker.start("exec", "box", "sleep", "777")
+        joined = process_called(mydocker, "sleep 777", running)
+        wanted, found = groups_of(first.pid), groups_of(joined.pid)
+        others = [name for name in wanted if found.get(name) != wanted[name]]
+        expected = "; ".join(f"{name} {wanted[name]}" for name in others)
+        there = "; ".join(f"{name} {found.get(name)}" for name in others)
+        check(not others, f"the groups of PID 1: {expected}", there)
+        os.kill(joined.pid, signal.SIGKILL)
+        expect(running.wait(), status=KILLED)
+
+
+@task(1)
+@needs("cgroup")
+def test_the_limit_on_memory_holds_for_it(mydocker):
+    """What a container may have is for all of its processes together, however they came in."""
+    with box(mydocker, "-m", "32m"):
+        take = ("dd", "if=/dev/zero", "of=/dev/null", "count=1")
+        expect(mydocker("exec", "box", *take, "bs=1M"), status=0)
+        expect(mydocker("exec", "box", *take, "bs=64M"), status=KILLED)
+
+
+@task(1)
+def test_it_has_the_environment_of_the_container(mydocker):
+    """Variables are passwords and addresses as often as not: the caller's are not for in there."""
+    with box(mydocker):
+        wanted = expect(mydocker("exec", "box", "cat", "/proc/1/environ"), status=0).out
+        hostile = {
+            "HOSTVAR": "1",
+            "PATH": f"/nonexistent:{os.environ['PATH']}",
+            "HOME": "/home/caller",
+        }
+        call = mydocker("exec", "box", "cat", "/proc/self/environ", env=hostile)
+    expect(call, status=0, err="")
+    found = sorted(call.out.split(b"\0"))
+    check(found == sorted(wanted.split(b"\0")), f"PID 1's: {wanted!r}", call.out, call)
+    check(b"HOSTVAR=1" not in found, "not the caller's HOSTVAR", call.out, call)
+
+
+@task(1)
+def test_e_adds_a_variable(mydocker):
+    """`-e K=V` sets a variable for this one command. The others in there never see it."""
+    options = ("-e", "ONE=1", "-e", "TWO=a  b=c", "--env", "NONE=", "-e", "ONE=last")
+    with box(mydocker):
+        call = mydocker("exec", *options, "box", "env")
+        expect(call, status=0, err="")
+        lines = call.text.splitlines()
+        for wanted in ("ONE=last", "TWO=a  b=c", "NONE="):
+            check(wanted in lines, f"a line {wanted}", call.text, call)
+        names = [line.partition("=")[0] for line in lines]
+        check(len(set(names)) == len(names), "each name once", names, call)
+        check("PATH" in names, "the rest as it was", call.text, call)
+        call = mydocker("exec", "box", "env")
+        expect(call, status=0)
+        check("ONE=" not in call.text, "none of them in the next command", call.text, call)
+
+
+@task(1)
+def test_e_wins_over_the_variables_of_the_container(mydocker):
+    """What is typed for this command counts more than what was there for all of them."""
+    with box(mydocker):
+        call = mydocker("exec", "-e", "PATH=/nowhere", "box", "/bin/sh", "-c", 'echo "$PATH"')
+        expect(call, status=0, out="/nowhere\n", err="")
+
+
+@task(1)
+def test_it_joins_a_container_in_the_foreground(mydocker):
+    """Somebody else's `run` is a container, too: look into it from a second terminal."""
+    script = "echo ready; exec sleep 1000"
+    words = ("run", "--rm", "--name", "box", "busybox", "sh", "-c", script)
+    running = started(mydocker.start(*words))
+    expect(mydocker("exec", "box", "cat", "/proc/1/comm"), status=0, out="sleep\n", err="")
+    end(running)
+
+
+# Task 2: Status and streams
+
+
+@task(2)
+def test_the_exit_status_is_that_of_the_command(mydocker):
+    """A script that asks something in a container decides by the status, as everywhere."""
+    with box(mydocker):
+        for status in (0, *random.sample(range(2, 125), 2)):
+            expect(execute(mydocker, f"exit {status}"), status=status, out="", err="")
+
+
+@task(2)
+def test_a_command_that_is_killed_ends_with_128_and_the_signal(mydocker):
+    """It is not PID 1, so the kernel does not shield it from signals, not even from its own."""
+    with box(mydocker):
+        expect(execute(mydocker, "exit 7"), status=7)
+        for name in ("KILL", "TERM"):
+            call = execute(mydocker, f"kill -{name} $$; sleep 1000")
+            expect(call, status=128 + signal.Signals[f"SIG{name}"], out="")
+
+
+@task(2)
+def test_a_command_that_is_not_there_is_127(mydocker):
+    """The same answer as from `run`: scripts can tell it from what the command itself says."""
+    with box(mydocker) as first:
+        expect(mydocker("exec", "box", "true"), status=0)
+        for command in ("no-such-command", "/no/such/command", "/etc/passwd/x", ""):
+            call = mydocker("exec", "box", command, "--with-an-argument")
+            expect(call, status=127, out="", complaint=[command])
+        nothing_beside(mydocker, first)
+
+
+@task(2)
+def test_a_command_that_cannot_be_executed_is_126(mydocker):
+    """It is there, but it is a directory, or nobody may execute it."""
+    with box(mydocker) as first:
+        expect(mydocker("exec", "box", "/bin/true"), status=0)
+        for command in ("/etc/passwd", "/etc"):
+            call = mydocker("exec", "box", command)
+            expect(call, status=126, out="", complaint=[command])
+        nothing_beside(mydocker, first)
+
+
+@task(2)
+@ours
+def test_a_file_that_is_no_program_is_126(mydocker):
+    """A shell would take over and read it as a script. `exec` is no shell."""
+    script = "echo 'echo started' > /tmp/nothing; chmod 755 /tmp/nothing"
+    with box(mydocker) as first:
+        expect(execute(mydocker, script), status=0, out="", err="")
+        expect(mydocker("exec", "box", "sh", "/tmp/nothing"), status=0, out="started\n")
+        call = mydocker("exec", "box", "/tmp/nothing")
+        expect(call, status=126, out="", complaint=["/tmp/nothing"])
+        nothing_beside(mydocker, first)
+
+
+@task(2)
+def test_the_path_of_the_caller_does_not_matter(mydocker):
+    """A bare name is looked up in the container's PATH, among the container's files."""
+    with box(mydocker):
+        for path in ("", "/nonexistent"):
+            call = mydocker("exec", "box", "true", env={"PATH": path})
+            expect(call, status=0, err="")
+
+
+@task(2)
+def test_the_streams_are_those_of_the_command_to_the_byte(mydocker):
+    """Whoever pipes `exec` into a program wants what the command wrote, and nothing else."""
+    with box(mydocker):
+        call = execute(mydocker, "printf out; printf err >&2; exit 3")
+        expect(call, status=3, out="out", err="err")
+        call = expect(execute(mydocker, "head -c 1000000 /dev/zero; printf end"), status=0, err="")
+    check(call.out == bytes(1000000) + b"end", "a million zeros, and `end`", f"{len(call.out)}")
+
+
+@task(2)
+def test_stdin_is_attached_with_i(mydocker):
+    """`exec -i box tar x < archive` is how files get in; where the input ends, `cat` ends."""
+    content = os.urandom(200_000)
+    with box(mydocker):
+        call = expect(mydocker("exec", "-i", "box", "cat", stdin=content), status=0, err="")
+    check(call.out == content, "every byte of stdin comes back on stdout", f"{len(call.out)} bytes")
+
+
+@task(2)
+def test_stdin_is_empty_without_i(mydocker):
+    """Without `-i` the input stays the caller's: a loop that reads lines must not lose any."""
+    mine, other = os.pipe()
+    os.write(other, b"a line for the caller\n")
+    with box(mydocker):
+        call = mydocker("exec", "box", "cat", stdin=mine)
+    os.close(other)
+    left = os.read(mine, 100)
+    os.close(mine)
+    expect(call, status=0, out="", err="")
+    check(left == b"a line for the caller\n", "the caller can still read its line", left, call)
+
+
+@task(2)
+def test_what_follows_the_container_belongs_to_the_command(mydocker):
+    """Options end at CONTAINER: what looks like one behind it is the command's own word."""
+    words = ("echo", "-i", "-t", "-e", "X=1", "--", "x")
+    with box(mydocker):
+        expect(mydocker("exec", "--", "box", *words), status=0, out="-i -t -e X=1 -- x\n", err="")
+
+
+@task(2)
+def test_every_argument_arrives_as_it_is(mydocker):
+    """Joined with blanks and given to a shell, `a;b` would be two commands, and `''` nothing."""
+
+    @settings(
+        max_examples=examples(usual=20, least=5),
+        deadline=None,
+        report_multiple_bugs=False,
+    )
+    @given(arguments=st.lists(st.one_of(ODD_TEXT, st.sampled_from(ODD_WORDS)), max_size=6))
+    def any_of_them(arguments: list[str]) -> None:
+        round_trip(mydocker, [argument.encode() for argument in arguments])
+
+    with box(mydocker):
+        any_of_them()
+
+
+@task(2)
+@ours
+def test_any_bytes_and_long_arguments_arrive(mydocker):
+    """Any byte but NUL may come, 128 KiB in one argument; and a pipe holds 64 KiB."""
+    with box(mydocker):
+        round_trip(mydocker, [bytes(range(1, 256)), b"", b"\xff"])
+        for arguments in ([100 * 1024], [100 * 1024] * 10):
+            round_trip(mydocker, [bytes(random.choices(range(1, 256), k=n)) for n in arguments])
+
+
+@task(2)
+def test_no_shell_is_needed(mydocker, tmp_path):
+    """Many images have one program and no shell. Who starts commands through `sh` fails there."""
+    tar = tmp_path / "bare.tar"
+    tar.write_bytes(image_of("printf", "sleep", "ls"))
+    expect(mydocker("import", str(tar), "bare"), status=0)
+    with box(mydocker, image="bare"):
+        expect(mydocker("exec", "box", "ls", "/bin"), status=0, out="busybox\nls\nprintf\nsleep\n")
+        call = mydocker("exec", "box", "printf", "[%s]", "a;b", "c d", "$HOME", "")
+        expect(call, status=0, out="[a;b][c d][$HOME][]", err="")
+        expect(mydocker("exec", "box", "sh", "-c", "exit 0"), status=127, out="", complaint=["sh"])
+
+
+@task(2)
+def test_the_command_has_three_descriptors(mydocker):
+    """A descriptor that goes in is a door: an open directory of the host's is a way out."""
+    script = "for fd in 3 4 5 6 7 8 9; do test -e /proc/$$/fd/$fd && echo $fd; done; echo end"
+    held = [os.open("/", os.O_RDONLY) for _ in range(7)]
+    with box(mydocker):
+        for options in ((), ("-i",)):
+            words = ("exec", *options, "box", "sh", "-c", script)
+            expect(mydocker(*words, holding=held), status=0, out="end\n", err="")
+    for descriptor in held:
+        os.close(descriptor)
+
+
+@task(2)
+def test_ignored_and_blocked_signals_and_the_umask_are_fresh(mydocker):
+    """exec(2) keeps them. What the caller ignores is not what the command wants ignored."""
+    caller = ("env", "--ignore-signal=INT,HUP,CHLD", "--block-signal=USR1,TERM")
+    command = ("grep", "-E", "^Sig(Blk|Ign):", "/proc/self/status")
+    none = "0000000000000000"
+    with box(mydocker):
+        call = mydocker("exec", "box", *command, before=caller)
+        expect(call, status=0, out=f"SigBlk:\t{none}\nSigIgn:\t{none}\n", err="")
+        masked = ("sh", "-c", 'umask 077; exec "$@"', "sh")
+        expect(execute(mydocker, "umask", before=masked), status=0, out="0022\n", err="")
+
+
+@task(2)
+def test_the_container_goes_on(mydocker):
+    """Whoever looks in must not change it: PID 1 is as before, and no zombie stays behind."""
+    with box(mydocker) as first:
+        for script in ("exit 3", "kill -9 $$", "sleep 0 & wait"):
+            expect(execute(mydocker, f"echo ran; {script}"), out="ran\n")
+        nothing_beside(mydocker, first)
+        check(container_process(mydocker).pid == first.pid, f"still {first}", "another PID 1")
+        check([row["State"] for row in listed(mydocker)] == ["running"], "it is listed", "not")
+
+
+@task(2)
+def test_many_can_join_at_once(mydocker):
+    """No command waits for another one: a shell that stays open must not lock the others out."""
+    with box(mydocker):
+        words = ("exec", "-i", "box", "sh", "-c", "echo ready; read line; echo $0 $line; exit $0")
+        there = [started(mydocker.start(*words, str(n), stdin=None)) for n in range(6)]
+        for number, running in reversed(list(enumerate(there))):
+            running.type(f"line {number}\n".encode())
+            expect(running.wait(), status=number, out=f"ready\n{number} line {number}\n", err="")
+
+
+@task(2)
+def test_when_pid_1_ends_the_command_ends(mydocker):
+    """PID 1 takes all of its PID namespace along. Who waits for one of them is told: 137."""
+    with box(mydocker):
+        running = started(mydocker.start("exec", "box", "sh", "-c", "echo ready; exec sleep 777"))
+    expect(running.wait(), status=KILLED, out="ready\n")
+
+
+@task(2)
+@ours
+def test_an_exec_that_is_killed_leaves_no_process(mydocker):
+    """SIGKILL leaves it no time to do anything. The process in there must not stay for ever."""
+    with box(mydocker) as first:
+        for options in ((), ("-i",), ("-t",), ("-it",)):
+            words = ("exec", *options, "box", "sleep", "777")
+            running = mydocker.start(*words, terminal=options == ("-it",))
+            process_called(mydocker, "sleep 777", running)
+            running.stop()
+            nothing_beside(mydocker, first)
+
+
+# Task 3: A terminal of its own
+
+
+@task(3)
+@vm
+@run_and_exec
+def test_t_makes_a_terminal_of_the_container(mydocker, verb):
+    """The host's terminal has no name in the container: its /dev/pts is another one.
+
+    So a new pair of terminals is made in there. `tty` finds its name, and it is the one that
+    /dev/tty stands for.
+    """
+    script = """tty; test "$(tty)" -ef /proc/self/fd/0 && echo the same
+        test -t 1 && test -t 2 && echo all three; echo written > /dev/tty"""
+    with at_a_terminal(mydocker, verb, script) as running:
+        call = expect(running.wait(), status=0)
+    name, *rest = call.text.split("\r\n")
+    check(name.startswith("/dev/pts/"), "a terminal in /dev/pts", call.text, call)
+    check(rest == ["the same", "all three", "written", ""], "it is in all places", rest, call)
+
+
+@task(3)
+@run_and_exec
+def test_t_works_where_the_caller_has_no_terminal(mydocker, verb):
+    """A terminal of the container needs none of the caller's: its output is one stream.
+
+    A terminal ends lines with carriage return and newline, and knows no second stream.
+    """
+    script = "tty > /dev/null && echo out; echo err >&2; exit 5"
+    with place(mydocker, verb) as words:
+        call = mydocker(*words("-t"), "sh", "-c", script)
+        expect(call, status=5, out="out\r\nerr\r\n", err="")
+
+
+@task(3)
+@exec_and_still_run
+def test_all_output_arrives_before_the_end(mydocker, verb):
+    """What lies in the terminal when the command ends has yet to be read: to the last line."""
+    script = "seq 1 20000"
+    with at_a_terminal(mydocker, verb, script) as running:
+        call = expect(running.wait(), status=0)
+    wanted = "".join(f"{number}\r\n" for number in range(1, 20001))
+    found = f"{len(call.text)} characters that end in {call.text[-20:]!r}"
+    check(call.text == wanted, f"all 20000 lines, {len(wanted)} characters", found)
+
+
+@task(3)
+@run_and_exec
+def test_what_is_typed_is_shown_once(mydocker, verb):
+    """Two terminals in a row would both show what is typed. The caller's has to be quiet (raw)."""
+    script = "tty > /dev/null && echo ready; cat; exit 6"
+    with at_a_terminal(mydocker, verb, script) as running:
+        started(running)
+        running.type("grün\n".encode())
+        started(running, "\r\ngrün\r\ngrün\r\n".encode())
+        running.type(b"\x04")
+        expect(running.wait(), status=6, out="ready\r\ngrün\r\ngrün\r\n")
+
+
+@task(3)
+@exec_and_still_run
+def test_the_window_has_the_size_of_the_callers(mydocker, verb):
+    """An editor draws as many lines as its terminal has. A new terminal has none at all: 0 0."""
+    script = """for _ in 1 2 3 4 5 6 7 8 9 10; do
+        test "$(stty size)" = "33 101" && break; sleep 0.1; done; stty size"""
+    caller = ("sh", "-c", 'stty rows 33 cols 101; exec "$@"', "sh")
+    with at_a_terminal(mydocker, verb, script, before=caller) as running:
+        expect(running.wait(), status=0, out="33 101\r\n")
+
+
+@task(3)
+@exec_and_still_run
+def test_a_change_of_the_size_arrives(mydocker, verb):
+    """Who pulls the window larger sends SIGWINCH to what runs in it. It has to be passed on."""
+    script = """trap 'echo size $(stty size)' WINCH; trap 'exit 9' INT
+        echo ready; while :; do sleep 0.1; done"""
+    with at_a_terminal(mydocker, verb, script) as running:
+        started(running)
+        for rows, columns in ((40, 132), (10, 20)):
+            resize(running, rows, columns)
+            started(running, f"size {rows} {columns}\r\n".encode())
+        running.type(b"\x03")
+        expect(running.wait(), status=9)
+
+
+@task(3)
+def test_ctrl_c_ends_the_command_and_not_the_container(mydocker):
+    """Ctrl-C goes to what is in the foreground of the terminal: the command, and not `exec`."""
+    with box(mydocker) as first:
+        script = 'trap "exit 42" INT; echo ready; while :; do sleep 0.1; done'
+        words = ("exec", "-it", "box")
+        running = started(mydocker.start(*words, "sh", "-c", script, terminal=True))
+        running.type(b"\x03")
+        expect(running.wait(), status=42)
+        running = mydocker.start(*words, "sh", "-c", "echo ready; exec sleep 777", terminal=True)
+        started(running).type(b"\x03")
+        expect(running.wait(), status=128 + signal.SIGINT)
+        nothing_beside(mydocker, first)
+
+
+@task(3)
+@run_and_exec
+def test_a_shell_has_job_control(mydocker, verb):
+    """Ctrl-Z, `fg`, Ctrl-C: a shell moves its jobs in and out of the foreground of its terminal.
+
+    It can do so where the terminal is the controlling one of a session that it leads itself.
+    """
+    with at_a_terminal(mydocker, verb) as running:
+        started(running, b"# ").type(b"tty\n")
+        started(running, b"/dev/pts/")
+        running.type(b"/bin/busybox sleep 777\n")
+        job = process_called(mydocker, "/bin/busybox sleep 777", running)
+        running.type(b"\x1a")
+        started(running, b"Stopped")
+        running.type(b"fg\n")
+        check(mydocker.host.until(lambda: state_of(job) == "S"), "`fg` goes on with it", "it waits")
+        running.type(b"\x03")
+        check(mydocker.host.until(lambda: state_of(job) is None), "Ctrl-C ends it", "it is there")
+        running.type(b"exit 7\n")
+        call = expect(running.wait(), status=7)
+    check("job control" not in call.text, "no complaint of the shell's", call.text, call)
+
+
+@task(3)
+@exec_and_still_run
+@pytest.mark.parametrize("how", ["ends", "is killed", "is not there"])
+def test_the_terminal_of_the_caller_is_restored(mydocker, verb, how):
+    """A terminal that stays raw shows nothing that you type. However it ended: as it was before."""
+    import termios
+
+    script = "echo ready; exec cat"
+    command = ("no-such-command",) if how == "is not there" else ("sh", "-c", script)
+    status = {"ends": 0, "is killed": KILLED, "is not there": 127}[how]
+    caller = ("sh", "-c", 'stty intr ^B -ixon; echo typed?; read line; exec "$@"', "sh")
+    with at_a_terminal(mydocker, verb, *command, before=caller) as running:
+        started(running, b"typed?")
+        with terminal_of(running) as terminal:
+            before = termios.tcgetattr(terminal)
+            running.type(b"\n")
+            if how != "is not there":
+                started(running)
+            if how == "ends":
+                running.type(b"\x04")
+            if how == "is killed":
+                os.kill(container_process(mydocker).pid, signal.SIGKILL)
+            mydocker.host.wait(running.inner, 20)
+            after = termios.tcgetattr(terminal)
+        call = expect(running.wait(), status=status)
+    check(after == before, "the settings of the caller's terminal as before", after, call)
+
+
+@task(3)
+def test_it_without_a_terminal_is_refused(mydocker):
+    """A shell that waits for a terminal that is not there would hang: better to say so at once."""
+    with box(mydocker):
+        good = mydocker.start("exec", "-it", "box", "echo", "started", terminal=True).wait()
+        expect(good, status=0, out="started\r\n")
+        call = mydocker("exec", "-it", "box", "echo", "started", stdin=b"typed\n")
+        expect(call, status=1, out="")
+    named = "terminal" in call.errors.lower() or "tty" in call.errors.lower()
+    check(named, "a message that says that stdin is no terminal", call.errors, call)
+
+
+@task(3)
+def test_a_detached_container_can_have_a_terminal(mydocker):
+    """`-d -t` needs no terminal of the caller's: the container gets its own, and keeps it."""
+    with box(mydocker, "-t"):
+        call = execute(mydocker, "for n in 0 1 2; do readlink /proc/1/fd/$n; done")
+        expect(call, status=0, out="/dev/pts/0\n" * 3, err="")
+
+
+@task(3)
+def test_the_log_of_a_terminal_is_one_stream(mydocker):
+    """At a terminal both streams are one already when they come out, in the order of writing."""
+    script = "echo out; echo err >&2; echo out again; exec sleep 1000"
+    with box(mydocker, "-t", command=("sh", "-c", script)):
+        mydocker.host.until(lambda: b"again" in mydocker("logs", "box").out)
+        call = mydocker("logs", "box")
+        expect(call, status=0, out="out\r\nerr\r\nout again\r\n", err="")
+
+
+@task(3)
+def test_the_log_of_a_terminal_in_the_foreground(mydocker):
+    """What was seen at the terminal is in the log, typed lines included: it echoed them."""
+    words = ("run", "-it", "--name", "box", "busybox", "sh", "-c", "tty; read line; echo $line >&2")
+    running = started(mydocker.start(*words, terminal=True), b"/dev/pts/0\r\n")
+    running.type(b"typed\n")
+    seen = expect(running.wait(), status=0, out="/dev/pts/0\r\ntyped\r\ntyped\r\n")
+    expect(mydocker("logs", "box"), status=0, out=seen.out, err="")
+
+
+# Task 4: Never on the host
+
+
+@task(4)
+def test_an_unknown_container_is_told(mydocker, tmp_path):
+    """There is nothing to join. The one thing that must not happen is to run it right here."""
+    with box(mydocker):
+        expect(execute(mydocker, "echo ran"), status=0, out="ran\n")
+        for name in ("nosuch", "bo", "boxx", "0" * 64):
+            refused(mydocker, tmp_path, name)
+
+
+@task(4)
+@pytest.mark.parametrize("how", ["by itself", "killed", "with its minder"])
+def test_a_container_that_has_ended_is_told(mydocker, tmp_path, how):
+    """Its namespaces are gone. What goes on without them, goes on as root on the host."""
+    if how == "with its minder":
+        mydocker.may_leave("cgroup", "file")  # until 5.6, nothing clears these away after a crash
+    script = "until test -e /tmp/end; do sleep 0.1; done"
+    detached(mydocker, "--name", "box", "busybox", "sh", "-c", script)
+    first = container_process(mydocker)
+    wish = "touch /tmp/end; echo ran" if how == "by itself" else "echo ran"
+    expect(execute(mydocker, wish), status=0, out="ran\n")
+    if how == "killed":
+        os.kill(first.pid, signal.SIGKILL)
+    if how == "with its minder":
+        os.kill(first.parent, signal.SIGKILL)
+    mydocker.host.until(lambda: not listed(mydocker))
+    refused(mydocker, tmp_path, "box")
+
+
+@task(4)
+@ours
+def test_a_first_process_that_nobody_has_waited_for_has_ended(mydocker, tmp_path):
+    """PID 1 is dead, and its number still taken: a zombie. It has no namespaces any more."""
+    with box(mydocker) as first:
+        expect(execute(mydocker, "echo ran"), status=0, out="ran\n")
+        os.kill(first.parent, signal.SIGSTOP)
+        os.kill(first.pid, signal.SIGKILL)
+        mydocker.host.until(lambda: state_of(first) == "Z")
+        refused(mydocker, tmp_path, "box")
+        os.kill(first.parent, signal.SIGCONT)
+
+
+@task(4)
+@ours
+def test_a_pid_that_is_used_again_is_not_joined(mydocker, tmp_path):
+    """The record has the PID of PID 1. After the end, that number goes to somebody else.
+
+    The new owner is a process of the host. To join its namespaces is to run on the host.
+    """
+    mydocker.may_leave("cgroup", "file")  # until 5.6, nothing clears these away after a crash
+    detached(mydocker, "--name", "box", "busybox", *STAY)
+    expect(execute(mydocker, "echo ran"), status=0, out="ran\n")
+    first = container_process(mydocker)
+    os.kill(first.parent, signal.SIGKILL)  # so that nobody writes down that it has ended
+    mydocker.host.until(lambda: state_of(first) is None)
+    stranger, process = stranger_with_pid(mydocker, first.inner)
+    refused(mydocker, tmp_path, "box")
+    os.kill(process.pid, signal.SIGKILL)
+    stranger.wait()
+
+
+@task(4)
+@ours
+@pytest.mark.parametrize("capability", ["sys_admin", "sys_chroot"])
+def test_what_cannot_join_does_not_run(mydocker, tmp_path, capability):
+    """setns(2) can fail, for some namespaces or for all. Then there is an error, and no command.
+
+    Without CAP_SYS_ADMIN no namespace can be joined; without CAP_SYS_CHROOT all but the mounts.
+    """
+    with box(mydocker) as first:
+        harmless = without("sys_time")
+        expect(execute(mydocker, "echo ran", before=harmless), status=0, out="ran\n")
+        call = refused(mydocker, tmp_path, "box", status=None, before=without(capability))
+        check("permi" in call.errors.lower(), "a message that says why", call.errors, call)
+        check(call.status in (1, 125), "a status that says that it failed", call.status, call)
+        nothing_beside(mydocker, first)
+
+
+@task(4)
+def test_a_container_that_ends_at_this_moment(mydocker, tmp_path):
+    """It was there when `exec` looked, and is gone when `exec` joins: in, or not at all."""
+    marker = tmp_path / "marker"
+    marker.write_text("of the host\n")
+    script = f"echo ran; cat '{marker}' 2> /dev/null; exit 0"
+    for moment in range(max(4, int(MOMENTS / machine.patience()))):
+        identity = detached(mydocker, "--rm", "--name", "box", "busybox", *STAY)
+        if moment == 0:
+            expect(mydocker("exec", "box", "sh", "-c", script), status=0, out="ran\n")
+        running = mydocker.start("exec", "box", "sh", "-c", script)
+        wait_for_moment(running, moment * 4)
+        end_detached(mydocker, identity)
+        call = expect(running.wait())
+        check(call.status in (0, 1, KILLED), "status 0, 1 or 137", call.status, call)
+        check(call.out in (b"", b"ran\n"), "nothing of the host's files", call.text, call)
+        if call.status == 1:
+            expect(call, out="", complaint=["box"])
+
+
+@task(4)
+def test_the_wrong_number_of_arguments_is_told(mydocker):
+    """Without a command there is nothing to do. That is status 1, and nothing runs."""
+    with box(mydocker) as first:
+        expect(mydocker("exec", "box", "true"), status=0)
+        for words in ([], ["box"], ["-i", "box"]):
+            call = expect(mydocker("exec", *words), status=1, out="")
+            check("exec" in call.errors, "a message that names `exec`", call.errors, call)
+        nothing_beside(mydocker, first)
+
+
+@task(4)
+def test_a_wrong_option_is_refused(mydocker):
+    """An option that is skipped silently was meant to do something."""
+    with box(mydocker):
+        expect(mydocker("exec", "-i", "-e", "A=1", "box", "echo", "ran"), status=0, out="ran\n")
+        for options in (["--no-such-option"], ["-x"], ["-iy"]):
+            call = expect(mydocker("exec", *options, "box", "echo", "ran"), status=125, out="")
+            named = options[-1][-1] in call.errors.partition("exec")[2]
+            check(named, f"a message that names {options[-1]}", call.errors, call)
+
+
+# What the tests are made of
+
+
+@contextlib.contextmanager
+def box(
+    mydocker: Mydocker, *options: str, image: str = "busybox", command: tuple[str, ...] = STAY
+) -> Iterator[Process]:
+    """A detached container called `box`, which goes on running until the block ends. Its PID 1."""
+    words = ("--rm", "--name", "box", *options, image, *command)
+    identity = detached(mydocker, *words)
+    yield container_process(mydocker, identity)
+    if container_processes(mydocker, identity):
+        end_detached(mydocker, identity)
+
+
+def execute(mydocker: Mydocker, script: str, **more) -> Call:
+    """A script in the box; not where it would see the host's files, for it could change them."""
+    outside = f"test ! -e '{mydocker.root}' || {{ echo this is the host >&2; exit 99; }}"
+    return mydocker("exec", "box", "sh", "-c", f"{outside}\n{script}", **more)
+
+
+@contextlib.contextmanager
+def place(mydocker: Mydocker, verb: str) -> Iterator[Callable[..., tuple[str, ...]]]:
+    """Where a command can run: in a new container, or in one that is there, the box.
+
+    Gives what makes the words before the command, from options.
+    """
+    if verb == "run":
+        yield lambda *options: ("run", "--rm", *options, "busybox")
+    else:
+        with box(mydocker):
+            yield lambda *options: ("exec", *options, "box")
+
+
+@contextlib.contextmanager
+def at_a_terminal(
+    mydocker: Mydocker, verb: str, *command: str, before: tuple[str, ...] = ()
+) -> Iterator[Running]:
+    """A command, a script in one word, or a shell: by `run -it` or `exec -it`, at a terminal."""
+    if len(command) == 1 and " " in command[0]:
+        command = ("sh", "-c", *command)
+    with place(mydocker, verb) as words:
+        yield mydocker.start(*words("-it"), *(command or ("sh",)), terminal=True, before=before)
+
+
+@contextlib.contextmanager
+def terminal_of(running: Running) -> Iterator[int]:
+    """The caller's terminal, opened once more. While it is, the terminal does not end."""
+    descriptor = os.open(f"/proc/{running.pid}/fd/0", os.O_RDWR | os.O_NOCTTY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def resize(running: Running, rows: int, columns: int) -> None:
+    import fcntl
+    import termios
+
+    with terminal_of(running) as terminal:
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+
+def refused(
+    mydocker: Mydocker,
+    tmp_path: Path,
+    name: str,
+    status: int | None = 1,
+    before: tuple[str, ...] = (),
+) -> Call:
+    """Expect that `exec` says no, and that the command has run nowhere, least of all here."""
+    __tracebackhide__ = True
+    there, made = tmp_path / "there", tmp_path / "made"
+    there.write_text("of the host\n")
+    script = f"echo ran; cat '{there}'; : > '{made}'"
+    call = mydocker("exec", name, "sh", "-c", script, before=before)
+    check(not made.exists(), "nothing runs on the host", f"{made} was made there", call)
+    return expect(call, status=status, out="", complaint=[name] if status else [])
+
+
+def round_trip(mydocker: Mydocker, arguments: list[bytes]) -> None:
+    """Expect the command to find these arguments, to the byte."""
+    __tracebackhide__ = True
+    command = [*SHOW_OWN_ARGUMENTS, *arguments]
+    call = expect(mydocker("exec", "box", *command), status=0, err="")
+    wanted = b"".join(os.fsencode(word) + b"\0" for word in command)
+    found = call.out if len(call.out) < 1000 else f"{len(call.out)} bytes"
+    check(call.out == wanted, f"{wanted[:1000]!r}, {len(wanted)} bytes", found, call)
+
+
+def namespaces_of(pid: int) -> dict[str, str]:
+    """The numbers of a process's namespaces: {"uts": "uts:[4026531838]", …}."""
+    names = (name for name in os.listdir(f"/proc/{pid}/ns") if "_for_children" not in name)
+    return {name: os.readlink(f"/proc/{pid}/ns/{name}") for name in names}
+
+
+def inside(mydocker: Mydocker) -> list[Process]:
+    """All processes that are in some container, as far as they have not ended."""
+    there = mydocker.host.processes()
+    return [process for process in there if len(process.pids) > 2]
+
+
+def nothing_beside(mydocker: Mydocker, first: Process) -> None:
+    """Expect that there is PID 1 in the container and nothing else, not even a zombie."""
+    __tracebackhide__ = True
+
+    def others() -> list[str]:
+        return [str(process) for process in inside(mydocker) if process.pid != first.pid]
+
+    mydocker.host.until(lambda: not others())
+    check(not others(), "no process in the container beside its PID 1", "; ".join(others()))
+
+
+def process_called(mydocker: Mydocker, command: str, running: Running) -> Process:
+    """The process in a container that has this command line. It is waited for."""
+    __tracebackhide__ = True
+
+    def found() -> list[Process]:
+        return [process for process in inside(mydocker) if process.command == command]
+
+    if not mydocker.host.until(found):
+        call = running.stop()
+        check(False, f"a process `{command}` in the container", "no such process", call)
+    return found()[0]
+
+
+def state_of(process: Process) -> str | None:
+    """What the process does, a letter as in `ps`; None if it is gone."""
+    try:
+        stat = Path(f"/proc/{process.pid}/stat").read_text()
+    except OSError:
+        return None
+    return stat.rpartition(")")[2].split()[0]
+
+
+def stranger_with_pid(mydocker: Mydocker, inner: int) -> tuple[Running, Process]:
+    """A process of the host's that has this PID there. What has started it, and itself."""
+    __tracebackhide__ = True
+    script = f"""echo {inner - 1} > /proc/sys/kernel/ns_last_pid; sleep 777 & echo $!
+        echo $$ > /proc/sys/kernel/ns_last_pid; wait"""  # new numbers for those who come later
+    running = mydocker.host.start(["sh", "-c", script], env=mydocker.env)
+    started(running, b"\n")
+    found = [process for process in running.descendants() if process.inner == inner]
+    check(found, f"a process of the host's with the PID {inner}", running.out)
+    return running, found[0]
+
+
+def without(capability: str) -> tuple[str, ...]:
+    return ("setpriv", f"--bounding-set=-{capability}", f"--inh-caps=-{capability}")
+
+
+def image_of(*names: str) -> bytes:
+    """A tar file of an image that has busybox under these names, and no other program."""
+    with tarfile.open(rootfs.ensure(clone.here())) as archive:
+        busybox = archive.extractfile("bin/busybox").read()
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for directory in ("bin", "dev", "proc", "sys", "tmp"):
+            member = tarfile.TarInfo(directory)
+            member.type, member.mode = tarfile.DIRTYPE, 0o755
+            archive.addfile(member)
+        member = tarfile.TarInfo("bin/busybox")
+        member.size, member.mode = len(busybox), 0o755
+        archive.addfile(member, io.BytesIO(busybox))
+        for name in names:
+            member = tarfile.TarInfo(f"bin/{name}")
+            member.type, member.linkname = tarfile.SYMTYPE, "busybox"
+            archive.addfile(member)
+    return file.getvalue()

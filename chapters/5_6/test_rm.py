@@ -1,0 +1,627 @@
+"""Chapter 5.6: take a container away, and all that it ever was but its volumes."""
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from dojo import machine
+from dojo.plugin.fixtures import Mydocker
+from dojo.scratch import Call, Process
+from dojo.testing import (
+    check,
+    container_process,
+    container_processes,
+    detached,
+    end_detached,
+    expect,
+    listed,
+    needs,
+    ours,
+    started,
+    stranger,
+    task,
+    vm,
+    wait_for_moment,
+)
+from dojo.trees import describe, differences
+
+STAY = ("sleep", "1000")
+KILLED = 128 + 9  # by SIGKILL, which has no name where tests are only collected
+OPTIONS = ("-m", "64m", "--pids-limit", "20")
+ROUNDS = 6  # of two commands at once
+MOMENTS = 10  # at which `rm` is killed
+TRACEBACK = "Traceback"
+
+
+# Task 1: Nothing remains
+
+
+@task(1)
+@vm
+def test_a_container_that_has_ended_is_removed(mydocker):
+    """A container that has ended is still listed, with its log. `rm` is the end of all that."""
+    one_that_has_ended(mydocker)
+    check(names(mydocker) == ["box"], "`ps -a` lists it at first", names(mydocker))
+    expect(mydocker("rm", "box"), status=0, out="box\n", err="")
+    check(names(mydocker) == [], "`ps -a` does not list it any more", names(mydocker))
+    for words in (["logs", "box"], ["stop", "box"], ["exec", "box", "true"], ["rm", "box"]):
+        expect(mydocker(*words), status=1, out="", complaint=["box"])
+
+
+@task(1)
+def test_the_name_is_free_again_and_starts_clean(mydocker):
+    """The next container of that name is another one: no file and no line of the first is left."""
+    script = f"{guard_of(mydocker)}; echo first; echo first > /note; exit 3"
+    one_that_has_ended(mydocker, script)
+    expect(mydocker("logs", "box"), status=0, out="first\n")
+    expect(mydocker("rm", "box"), status=0, out="box\n", err="")
+    one_that_has_ended(mydocker, "echo second; test ! -e /note; exit $?")
+    expect(mydocker("logs", "box"), status=0, out="second\n", err="")
+    (row,) = listed(mydocker, "-a")
+    check(str(row["Status"]).startswith("Exited (0)"), "no file of the first", row["Status"])
+    expect(mydocker("rm", "box"), status=0, out="box\n", err="")
+
+
+@task(1)
+@vm
+@ours
+@needs("cgroup")
+def test_nothing_of_it_is_left_on_disk(mydocker):
+    """Record, log, layer, mount points: all that had its name or its id in MYDOCKER_ROOT goes.
+
+    Where only the record is removed, the rest fills the disk, and no command shows it.
+    """
+    script = f"{guard_of(mydocker)}; echo of the container > /note; rm /etc/shells"
+    one_that_has_ended(mydocker, script, *OPTIONS)
+    there = below(mydocker)
+    check(there, "something of it below MYDOCKER_ROOT at first", there)
+    call = expect(mydocker("rm", "box"), status=0, out="box\n", err="")
+    nothing_left(mydocker, call)
+
+
+@task(1)
+@ours
+def test_images_are_not_touched(mydocker):
+    """An image is not the container's: others run from it, now and later."""
+    images = mydocker.root / "images"
+    before = describe(images)
+    one_that_has_ended(mydocker, f"{guard_of(mydocker)}; rm /etc/shells; echo x >> /etc/passwd")
+    expect(mydocker("rm", "box"), status=0, out="box\n", err="")
+    found = differences(before, describe(images))
+    check(not found, "the images as they were", "\n".join(found[:10]))
+
+
+@task(1)
+def test_names_are_printed_as_they_were_typed(mydocker):
+    """By id, by the start of the id, by name: what was typed comes back, one name a line."""
+    for digits in (64, 12, 5):
+        identity = one_that_has_ended(mydocker)
+        typed = identity[:digits]
+        expect(mydocker("rm", typed), status=0, out=f"{typed}\n", err="")
+        check(names(mydocker) == [], "it is not listed any more", names(mydocker))
+
+
+@task(1)
+def test_several_are_removed(mydocker):
+    """One after the other, and only those that were named."""
+    for name in ("one", "two", "three"):
+        one_that_has_ended(mydocker, name=name)
+    call = expect(mydocker("rm", "three", "one"), status=0, err="")
+    check(sorted(call.text.split()) == ["one", "three"], "both names", call.text, call)
+    check(names(mydocker) == ["two"], "the third is still listed", names(mydocker))
+    expect(mydocker("logs", "two"), status=0, out="of two\n")
+    expect(mydocker("rm", "two"), status=0, out="two\n", err="")
+
+
+@task(1)
+@needs("cgroup")
+def test_a_stopped_one_is_removed(mydocker):
+    """Stop, remove: how a container is put away in good order."""
+    detached(mydocker, "--name", "box", *OPTIONS, "busybox", *STAY)
+    expect(mydocker("stop", "-t", "0", "box"), status=0, out="box\n", err="")
+    call = expect(mydocker("rm", "box"), status=0, out="box\n", err="")
+    check(names(mydocker) == [], "it is not listed any more", names(mydocker))
+    nothing_alive(mydocker, call)
+
+
+@task(1)
+@ours
+@needs("cgroup")
+def test_one_whose_minder_was_killed_is_removed(mydocker):
+    """It ended with its minder, and nobody was there to clean up. `rm` makes up for it."""
+    detached(mydocker, "--name", "box", *OPTIONS, "busybox", *STAY)
+    kill_with_its_minder(mydocker, container_process(mydocker))
+    call = expect(mydocker("rm", "box"), status=0, out="box\n", err="")
+    nothing_alive(mydocker, call)
+    nothing_left(mydocker, call)
+
+
+@task(1)
+@ours
+@pytest.mark.parametrize("what", ["nothing", "half a record", "another's record", "zeros"])
+def test_a_broken_record_can_be_removed(mydocker, what):
+    """A full disk or a power failure leaves half a file. It must not stay for ever."""
+    one_that_has_ended(mydocker, name="good")
+    record = mydocker.root / "containers" / "good" / "config.json"
+    contents = {
+        "half a record": record.read_bytes()[:-20],
+        "another's record": b'["of another program"]\n',
+        "zeros": bytes(100),
+    }
+    broken = record.parent.with_name("broken")
+    broken.mkdir()
+    if what in contents:
+        (broken / "config.json").write_bytes(contents[what])
+    call = expect(mydocker("rm", "-f", "broken"), status=0)
+    check(not broken.exists(), "its directory is gone", "it is there", call)
+    check(names(mydocker) == ["good"], "the good one is still listed", names(mydocker), call)
+    expect(mydocker("rm", "-f", "good"), status=0, out="good\n", err="")
+
+
+# Task 2: Running containers
+
+
+@task(2)
+def test_one_that_runs_is_not_removed(mydocker):
+    """What runs is in use. Without `-f` this is a refusal, and the container never notices."""
+    script = "echo ready; trap 'echo asked' TERM; while :; do sleep 0.1; done"
+    identity = detached(mydocker, "--name", "box", "busybox", "sh", "-c", script)
+    first = container_process(mydocker)
+    call = expect(mydocker("rm", "box"), status=1, out="", complaint=["box"])
+    check("running" in call.errors, "a message that says that it is running", call.errors, call)
+    check(container_process(mydocker) == first, "its PID 1 lives", "another")
+    check([row["Names"] for row in listed(mydocker)] == ["box"], "`ps` lists it", "it does not")
+    expect(mydocker("exec", "box", "echo", "in"), status=0, out="in\n", err="")
+    expect(mydocker("logs", "box"), status=0, out="ready\n", err="")
+    end_detached(mydocker, identity)
+    expect(mydocker("rm", "box"), status=0, out="box\n", err="")
+
+
+@task(2)
+@vm
+def test_f_kills_one_that_runs(mydocker):
+    """`-f` is for when it does not matter how it ends: SIGKILL, and no time to object."""
+    script = "trap 'exit 43' TERM; echo ready; while :; do sleep 0.1; done"
+    words = ("run", "--name", "box", "busybox", "sh", "-c", script)
+    running = started(mydocker.start(*words))
+    expect(mydocker("rm", "-f", "box"), status=0, out="box\n", err="")
+    expect(running.wait(), status=KILLED, out="ready\n")
+    check(names(mydocker) == [], "it is not listed any more", names(mydocker))
+
+
+@task(2)
+@needs("cgroup")
+def test_nothing_is_alive_right_after(mydocker):
+    """When `rm -f` returns, it is done: no process, no group, no mount, not in a moment, now."""
+    script = "for n in 1 2 3 4 5 6 7 8 9; do sleep 777 & done; exec sleep 1000"
+    before = mydocker.host.mountinfo()
+    for _ in range(3):
+        words = ("--name", "box", *OPTIONS, "busybox", "sh", "-c", script)
+        detached(mydocker, *words)
+        mydocker.host.until(lambda: len(inside(mydocker)) > 9)
+        call = expect(mydocker("rm", "-f", "box"), status=0, out="box\n", err="")
+        nothing_alive(mydocker, call)
+        groups, mounts = mydocker.host.groups.below(), mydocker.host.mountinfo()
+        check(not groups, "no group", groups, call)
+        check(mounts == before, "the mounts of before", set(mounts) ^ set(before), call)
+
+
+@task(2)
+@ours
+@needs("cgroup")
+def test_nothing_is_left_of_one_that_ran(mydocker):
+    """One that runs has more to take away than one that has ended: layer and mounts are in use."""
+    script = f"{guard_of(mydocker)}; echo x > /note; cd /tmp; exec sleep 1000"
+    for _ in range(3):
+        detached(mydocker, "--name", "box", *OPTIONS, "busybox", "sh", "-c", script)
+        joined = mydocker.start("exec", "box", "sh", "-c", "echo ready; exec sleep 777")
+        started(joined)
+        call = expect(mydocker("rm", "-f", "box"), status=0, out="box\n", err="")
+        nothing_left(mydocker, call)
+        expect(joined.wait(), status=KILLED, out="ready\n")
+
+
+@task(2)
+def test_of_several_the_rest_is_still_done(mydocker):
+    """One that runs, one that has ended, one that nobody knows: each is handled on its own."""
+    one_that_has_ended(mydocker, name="first")
+    one_that_has_ended(mydocker, name="second")
+    third = detached(mydocker, "--name", "third", "busybox", *STAY)
+    call = expect(mydocker("rm", "first", "nosuch", "third", "second"), status=1)
+    check(sorted(call.text.split()) == ["first", "second"], "those that are gone", call.text, call)
+    lines = call.errors.splitlines()
+    told = (
+        len(lines) == 2
+        and any("nosuch" in line for line in lines)
+        and any("third" in line or third in line for line in lines)
+    )
+    check(told, "a line on stderr for each of the other two", call.errors, call)
+    check(names(mydocker) == ["third"], "the one that runs is listed", names(mydocker), call)
+    expect(mydocker("rm", "-f", "third"), status=0, out="third\n", err="")
+
+
+@task(2)
+def test_an_unknown_container_is_told(mydocker):
+    """A slip of the fingers must not look like success. With `-f` it is success: it is not there.
+
+    Scripts begin with `rm -f` of what a run before them may have left. It is said all the same.
+    """
+    one_that_has_ended(mydocker)
+    for name in ("nosuch", "bo", "boxx"):
+        expect(mydocker("rm", name), status=1, out="", complaint=[name])
+        expect(mydocker("rm", "-f", name), status=0, out="", complaint=[name])
+    call = expect(mydocker("rm", "-f", "nosuch", "box", "unknown"), status=0, out="box\n")
+    told = "nosuch" in call.errors and "unknown" in call.errors
+    check(told, "both unknown names on stderr", call.errors, call)
+    check(names(mydocker) == [], "the one that is there is removed", names(mydocker), call)
+
+
+@task(2)
+@ours
+def test_a_name_that_is_a_path_is_not_followed(mydocker, tmp_path):
+    """Names become directories, and what `rm` removes is a directory. It must be a container's."""
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "config.json").write_text("{}")
+    beside = mydocker.root / "precious"
+    beside.mkdir()
+    (beside / "config.json").write_text("{}")
+    one_that_has_ended(mydocker)
+    before = describe(mydocker.root)
+    for name in ("../precious", str(precious), "../images", "..", ".", "", "box/", "./box", "b*"):
+        call = mydocker("rm", "-f", name)
+        check(call.status in (0, 1, 125), "status 0, 1 or 125", call.status, call)
+        expect(call, out="", complaint=[name])
+        check((precious / "config.json").exists(), "the directory as it was", "it is gone", call)
+        found = kept(before, mydocker.root)
+        check(not found, "MYDOCKER_ROOT as it was", found, call)
+    expect(mydocker("rm", "-f", "box"), status=0, out="box\n", err="")
+    (beside / "config.json").unlink()
+    beside.rmdir()
+
+
+@task(2)
+@ours
+@pytest.mark.parametrize(
+    ("whose", "words"), [("first process", "rm"), ("first process", "rm -f"), ("minder", "rm -f")]
+)
+def test_a_pid_that_is_used_again_is_not_killed(mydocker, whose, words):
+    """All of the container was killed, and its PID has gone to a process of the host's.
+
+    So it does not run, and can be removed; and whoever has its number now must live.
+    """
+    detached(mydocker, "--name", "box", "busybox", *STAY)
+    first = container_process(mydocker)
+    minder = next(p for p in mydocker.host.processes() if p.pid == first.parent)
+    kill_with_its_minder(mydocker, first)
+    with stranger(mydocker, first.inner if whose == "first process" else minder.inner):
+        call = expect(mydocker(*words.split(), "box"), status=0, out="box\n", err="")
+    nothing_left(mydocker, call)
+
+
+@task(2)
+@ours
+@needs("cgroup")
+def test_after_the_minder_was_killed_f_clears_all(mydocker):
+    """Nobody cleaned up after the container that died with its minder: `rm -f` does, to the last.
+
+    Killed at any moment of its life, even before the container had begun.
+    """
+    for moment in range(max(4, int(MOMENTS / machine.patience()))):
+        running = mydocker.start("run", "-d", "--name", "box", *OPTIONS, "busybox", *STAY)
+        wait_for_moment(running, moment * 4)
+        with contextlib.suppress(ProcessLookupError):  # `run` has ended by now, or has no child yet
+            for process in running.descendants()[:1]:
+                os.kill(process.pid, signal.SIGKILL)
+        expect(running.wait())
+        for process in container_processes(mydocker):
+            kill_with_its_minder(mydocker, process)
+        mydocker.host.until(lambda: not mydocker.host.processes())
+        call = expect(mydocker("rm", "-f", "box"), status=0)
+        nothing_alive(mydocker, call)
+        nothing_left(mydocker, call)
+        groups = mydocker.host.groups.below()
+        check(not groups, "no group", groups, call)
+
+
+@task(2)
+def test_wrong_words_are_refused(mydocker):
+    """Without a name there is nothing to remove; an unknown option was meant to do something."""
+    one_that_has_ended(mydocker)
+    for words, status in (([], 1), (["-f"], 1), (["-x", "box"], 125), (["--no-such", "box"], 125)):
+        call = expect(mydocker("rm", *words), status=status, out="")
+        check("rm" in call.errors, "a message that names `rm`", call.errors, call)
+    check(names(mydocker) == ["box"], "it is still listed", names(mydocker))
+    expect(mydocker("rm", "--force", "box"), status=0, out="box\n", err="")
+
+
+# Task 3: Two at once
+
+
+@task(3)
+@needs("cgroup")
+def test_remove_and_stop_at_the_same_time(mydocker):
+    """Each looks, and then does something; in between, the others have done it already.
+
+    Each of them ends, and says at most in one line that there was nothing left to do.
+    """
+    for _ in range(max(3, int(ROUNDS / machine.patience()))):
+        detached(mydocker, "--name", "box", *OPTIONS, "busybox", *STAY)
+        commands = (["rm", "-f", "box"], ["stop", "-t", "0", "box"], ["rm", "box"], ["ps", "-a"])
+        there = [mydocker.start(*words) for words in (*commands, commands[0])]
+        calls = [orderly(running.wait()) for running in there]
+        for number in (0, 4):
+            expect(calls[number], status=0)
+        expect(calls[3], status=0, err="")
+        all_is_clear(mydocker)
+
+
+@task(3)
+def test_two_remove_one_that_has_ended(mydocker):
+    """One of the two removes it. For the other one it is not there, or it was just as quick."""
+    for _ in range(max(3, int(ROUNDS / machine.patience()))):
+        one_that_has_ended(mydocker)
+        there = [mydocker.start("rm", "box") for _ in range(3)]
+        calls = [orderly(running.wait()) for running in there]
+        done = [call for call in calls if call.status == 0]
+        check(done, "one of them removes it", [call.status for call in calls], calls[0])
+        for call in done:
+            expect(call, out="box\n", err="")
+        all_is_clear(mydocker)
+
+
+@task(3)
+@needs("cgroup")
+def test_remove_one_that_ends_at_this_moment(mydocker):
+    """With `--rm` it removes itself when it ends. Whoever comes second finds nothing."""
+    for moment in range(max(3, int(ROUNDS / machine.patience()))):
+        detached(mydocker, "--rm", "--name", "box", *OPTIONS, "busybox", *STAY)
+        first = container_process(mydocker)
+        running = mydocker.start("rm", "-f", "box")
+        wait_for_moment(running, moment * 4)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(first.pid, signal.SIGKILL)
+        call = expect(orderly(running.wait()), status=0)
+        check(call.out in (b"box\n", b""), "its name, or nothing", call.text, call)
+        mydocker.host.until(lambda: not names(mydocker) and not mydocker.host.processes())
+        all_is_clear(mydocker)
+
+
+@task(3)
+def test_remove_while_somebody_joins(mydocker):
+    """`exec` is in there, or it is too late. It never runs anywhere else, and never waits on."""
+    script = f"{guard_of(mydocker)}; echo in; exec sleep 777"
+    for moment in range(max(3, int(ROUNDS / machine.patience()))):
+        detached(mydocker, "--name", "box", "busybox", *STAY)
+        joining = mydocker.start("exec", "box", "sh", "-c", script)
+        wait_for_moment(joining, moment * 4)
+        expect(mydocker("rm", "-f", "box"), status=0, out="box\n", err="")
+        call = orderly(joining.wait())
+        check(call.status in (1, KILLED), "status 1 or 137", call.status, call)
+        all_is_clear(mydocker)
+
+
+@task(3)
+@needs("cgroup")
+def test_a_new_one_of_the_same_name_while_the_old_one_goes(mydocker):
+    """The new one gets the name or is told that it is taken. It is never half removed with it."""
+    for moment in range(max(3, int(ROUNDS / machine.patience()))):
+        detached(mydocker, "--name", "box", *OPTIONS, "busybox", *STAY)
+        removing = mydocker.start("rm", "-f", "box")
+        wait_for_moment(removing, moment * 6)
+        call = orderly(mydocker("run", "--name", "box", "busybox", "echo", "new"))
+        removed = expect(orderly(removing.wait()), status=0)
+        check(call.status in (0, 125, KILLED), "status 0, or 125: taken", call.status, call)
+        if call.status == 0:
+            expect(call, out="new\n", err="")
+        check(b"box" in removed.out, "the old one is removed", removed.out, removed)
+        expect(orderly(mydocker("rm", "-f", "box")), status=0)
+        all_is_clear(mydocker)
+
+
+@task(3)
+@ours
+@needs("cgroup")
+def test_a_removal_that_was_killed_can_be_done_again(mydocker):
+    """Half removed is the worst: not there for `ps`, and still in the way. `rm -f` finishes it."""
+    for moment in range(max(4, int(MOMENTS / machine.patience()))):
+        detached(mydocker, "--name", "box", *OPTIONS, "busybox", *STAY)
+        running = mydocker.start("rm", "-f", "box")
+        wait_for_moment(running, moment * 4)
+        running.stop()
+        expect(mydocker("ps", "-a"), status=0)
+        expect(orderly(mydocker("rm", "-f", "box")), status=0)
+        all_is_clear(mydocker)
+        nothing_left(mydocker)
+    expect(
+        mydocker("run", "--rm", "--name", "box", "busybox", "echo", "new"), status=0, out="new\n"
+    )
+
+
+# Task 4: Volumes survive
+
+
+@task(4)
+@pytest.mark.parametrize("how", ["rm", "rm -f"])
+def test_what_lies_in_a_volume_stays(mydocker, folder, how):
+    """A volume is the host's own directory. The container goes, and its data stays."""
+    before = describe(folder)
+    volumes = ("-v", f"{folder}:/data", "-v", f"{folder}/below:/data/file-less/below")
+    volumes += ("-v", f"{folder}/file:/settings", "-v", f"{folder}:/safe:ro")
+    script = "echo new > /data/new; cd /data/below; exec sleep 1000"
+    identity = detached(mydocker, "--name", "box", *volumes, "busybox", "sh", "-c", script)
+    mydocker.host.until(lambda: (folder / "new").exists())
+    if how == "rm":
+        end_detached(mydocker, identity)
+    call = expect(mydocker(*how.split(), "box"), status=0, out="box\n", err="")
+    written = (folder / "new").read_text() if (folder / "new").exists() else "no such file"
+    check(written == "new\n", "what the container wrote there is kept", written, call)
+    (folder / "new").unlink()
+    found = kept(before, folder)
+    check(not found, "the rest as it was", found, call)
+
+
+@task(4)
+def test_a_volume_that_is_in_use_stays(mydocker, folder):
+    """A process of the host's works in there, so nothing can be unmounted: nor deleted, then."""
+    before = describe(folder)
+    busy = mydocker.host.start([*STAY], env=mydocker.env, cwd=folder / "below")
+    detached(mydocker, "--name", "box", "-v", f"{folder}:/data", "busybox", *STAY)
+    call = expect(mydocker("rm", "-f", "box"), status=0, out="box\n", err="")
+    found = kept(before, folder)
+    check(not found, "the volume as it was", found, call)
+    check(names(mydocker) == [], "the container is not listed", names(mydocker), call)
+    busy.stop()
+
+
+@task(4)
+@ours
+def test_a_volume_survives_a_crash_and_what_clears_up_after_it(mydocker, folder):
+    """The minder was killed: nobody has unmounted anything in good order."""
+    before = describe(folder)
+    words = ("--name", "box", "-v", f"{folder}:/data", "-v", f"{folder}/file:/settings")
+    detached(mydocker, *words, "busybox", *STAY)
+    kill_with_its_minder(mydocker, container_process(mydocker))
+    call = expect(mydocker("rm", "-f", "box"), status=0, out="box\n", err="")
+    found = kept(before, folder)
+    check(not found, "the volume as it was", found, call)
+    nothing_left(mydocker, call)
+
+
+@task(4)
+@ours
+def test_nothing_is_deleted_through_a_mount(mydocker, folder):
+    """Something is mounted below the container's directory. Who deletes that tree deletes it, too.
+
+    A tree is removed only where nothing is mounted below it. Once that is gone, it can be.
+    """
+    before = describe(folder)
+    one_that_has_ended(mydocker)
+    point = mydocker.root / "containers" / "box" / "mounted"
+    point.mkdir()
+    mount = ["mount", "--bind", str(folder), str(point)]
+    expect(mydocker.host.run(mount, env=mydocker.env), status=0)
+    call = orderly(mydocker("rm", "-f", "box"))
+    found = kept(before, folder)
+    check(not found, "what is mounted there as it was", found, call)
+    mydocker.host.run(["umount", str(point)], env=mydocker.env)
+    call = expect(orderly(mydocker("rm", "-f", "box")), status=0)
+    nothing_left(mydocker, call)
+
+
+@task(4)
+def test_a_link_to_the_host_is_not_followed(mydocker, folder):
+    """A container can make a link to any path. On the host, that path is somebody else's."""
+    before = describe(folder)
+    script = f"{guard_of(mydocker)}; mkdir /links; ln -s '{folder}' /links/out; ln -s / /links/root"
+    one_that_has_ended(mydocker, script)
+    call = expect(mydocker("rm", "box"), status=0, out="box\n", err="")
+    found = kept(before, folder)
+    check(not found, "what the link leads to as it was", found, call)
+
+
+# What the tests are made of
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A directory of the host's, with something in it that nobody must lose."""
+    path = tmp_path / "folder"
+    (path / "below" / "deeper").mkdir(parents=True)
+    (path / "file-less" / "below").mkdir(parents=True)
+    (path / "file").write_text("of the host\n")
+    (path / "below" / "kept").write_text("kept\n")
+    (path / "below" / "deeper" / "kept").write_text("kept\n")
+    return path
+
+
+def one_that_has_ended(
+    mydocker: Mydocker, script: str = "", *options: str, name: str = "box"
+) -> str:
+    """Run a script in a detached container, and wait until it has ended. Returns its id."""
+    __tracebackhide__ = True
+    words = ("--name", name, *options, "busybox", "sh", "-c", script or f"echo of {name}")
+    identity = detached(mydocker, *words)
+    host = mydocker.host
+    host.until(lambda: not listed(mydocker) and not host.processes())
+    check(name in names(mydocker), f"`ps -a` lists {name}, which has ended", names(mydocker))
+    return identity
+
+
+def guard_of(mydocker: Mydocker) -> str:
+    """The beginning of a script that must not run where it sees the host's files."""
+    return f"test ! -e '{mydocker.root}' || exit 99"
+
+
+def names(mydocker: Mydocker) -> list[str]:
+    """The names that `ps -a` lists."""
+    __tracebackhide__ = True
+    return sorted(str(row.get("Names")) for row in listed(mydocker, "-a"))
+
+
+def inside(mydocker: Mydocker) -> list[Process]:
+    """All processes that are in some container, as far as they have not ended."""
+    return [p for p in mydocker.host.processes() if len(p.pids) > 2 and p.state != "Z"]
+
+
+def nothing_alive(mydocker: Mydocker, call: Call) -> None:
+    __tracebackhide__ = True
+    left = inside(mydocker)
+    check(not left, "no process of the container", "; ".join(map(str, left)), call)
+
+
+def below(mydocker: Mydocker) -> list[str]:
+    """What lies below MYDOCKER_ROOT, but for the images and the directories at the top."""
+    found = []
+    for folder, directories, files in os.walk(mydocker.root):
+        at_the_top = Path(folder) == mydocker.root
+        if at_the_top:
+            directories.remove("images")
+        shown = files if at_the_top else [*directories, *files]
+        found += [str(Path(folder, name).relative_to(mydocker.root)) for name in shown]
+    return sorted(found)
+
+
+def nothing_left(mydocker: Mydocker, call: Call | None = None) -> None:
+    __tracebackhide__ = True
+    left = below(mydocker)
+    check(not left, "nothing of a container below MYDOCKER_ROOT", "\n".join(left[:10]), call)
+
+
+def all_is_clear(mydocker: Mydocker) -> None:
+    """Expect that there is no container any more, not in the table and not in the kernel."""
+    __tracebackhide__ = True
+    host = mydocker.host
+    host.until(lambda: not host.processes() and not host.groups.below())
+    check(not host.processes(), "no process", "; ".join(map(str, host.processes())))
+    check(not host.groups.below(), "no group", host.groups.below())
+    check(names(mydocker) == [], "no container is listed", names(mydocker))
+
+
+def orderly(call: Call) -> Call:
+    """Expect that a command has ended by itself, and has said at most one line about why not."""
+    __tracebackhide__ = True
+    if call.err:
+        return expect(call, complaint=[])
+    return expect(call)
+
+
+def kept(before, folder: Path) -> str:
+    """What has changed in a directory, but for the times, which a file that was made changes."""
+    found = differences(before, describe(folder))
+    return "\n".join(line for line in found if "time of change" not in line)
+
+
+def kill_with_its_minder(mydocker: Mydocker, first: Process) -> None:
+    """Kill the parent of PID 1, which minds it. Both numbers are free then: no zombie has one."""
+    __tracebackhide__ = True
+    os.kill(first.parent, signal.SIGKILL)
+
+    def left() -> list[int]:
+        return [pid for pid in (first.pid, first.parent) if Path(f"/proc/{pid}").exists()]
+
+    mydocker.host.until(lambda: not left())
+    check(not left(), "the container dies with its minder", f"{first} lives")

@@ -1,0 +1,296 @@
+"""The `mydocker` fixture: the program under test, on a scratch host of the test's own."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from dojo import clone, machine, program, rootfs
+from dojo.engines import Engine, EngineHost, kind_of
+from dojo.errors import KataError
+from dojo.scratch import Call, Running, ScratchHost, groups, leaks
+from dojo.scratch.calls import show_command
+from dojo.scratch.place import session_directory
+
+RUN = pytest.StashKey["Mydocker"]()
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+SECONDS = 20.0  # for one call; a hanging one is ended and reported
+SETTLE_SECONDS = 3.0  # for what the kernel and a killed parent's children still have to do
+
+
+class Mydocker:
+    """The program under test. Call it with what a person would type after `mydocker`.
+
+    host: the scratch host that it runs on. root: its MYDOCKER_ROOT. directory: where it is called,
+    an empty one. calls: what was run so far, in order.
+    """
+
+    def __init__(self, command: Sequence[str], host: ScratchHost, root: Path, caches: Path) -> None:
+        self.command = list(command)
+        self.host = host
+        self.root = root / "root"
+        self.directory = root / "here"
+        self.calls: list[Call] = []
+        self.env = {
+            "PATH": PATH,
+            "HOME": "/root",
+            "LANG": "C.UTF-8",
+            "MYDOCKER_ROOT": str(self.root),
+            "PYTHONPATH": program.search_path(clone.here()),
+            "PYTHONPYCACHEPREFIX": str(caches),
+        }
+        self.pardoned: set[str] = set()
+        self.new = leaks.take(host, [root])
+
+    def __call__(
+        self,
+        *words: str | bytes,
+        stdin: bytes | int | None = b"",
+        env: Mapping[str, str] | None = None,
+        holding: Sequence[int] = (),
+        before: Sequence[str] = (),
+        cwd: Path | None = None,
+        seconds: float = SECONDS,
+    ) -> Call:
+        """Run it to its end. env: variables on top of the usual ones.
+
+        holding: descriptors that it finds open as 3, 4, … before: a program and its options that
+        starts it, such as `setpriv --bounding-set=-sys_admin`.
+        """
+        call = self.host.run(
+            [*before, *self.command, *self.spelled(words)],
+            stdin=stdin,
+            env={**self.env, **(env or {})},
+            cwd=cwd or self.directory,
+            seconds=seconds,
+            holding=holding,
+            shown=self.typed(words, before),
+        )
+        self.calls.append(call)
+        return call
+
+    def start(
+        self,
+        *words: str | bytes,
+        stdin: bytes | int | None = b"",
+        env: Mapping[str, str] | None = None,
+        before: Sequence[str] = (),
+        terminal: bool = False,
+    ) -> Running:
+        """Start it and leave it running. terminal: on a terminal of its own."""
+        return self.host.start(
+            [*before, *self.command, *self.spelled(words)],
+            stdin=stdin,
+            env={**self.env, **(env or {})},
+            cwd=self.directory,
+            shown=self.typed(words, before),
+            terminal=terminal,
+        )
+
+    def spelled(self, words: Sequence[str | bytes]) -> list[str | bytes]:
+        """What is typed, in the spelling of the program under test."""
+        return [*words]
+
+    def typed(self, words: Sequence[str | bytes], before: Sequence[str]) -> str:
+        """What a person would have typed."""
+        return show_command([*before, "mydocker", *words])
+
+    def put(self, name: str, content: str, mode: int) -> str:
+        """Make a file that the host and the image both have, at the same path. Returns the path."""
+        path = self.root.parent / "files" / name
+        for place in (path, self.root / "images/busybox" / path.relative_to("/")):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(content)
+            place.chmod(mode)
+        self.new = self.new.with_files([self.root.parent / "files"])
+        return str(path)
+
+    def another_root(self) -> dict[str, str]:
+        """The environment for a second container at the same time, with the same images.
+
+        Roots never see each other, and until 5.7 one has room for one container.
+        """
+        root = self.root.with_name("another-root")
+        shutil.copytree(self.root / "images", root / "images", symlinks=True)
+        self.new = self.new.with_files([root])
+        return {"MYDOCKER_ROOT": str(root)}
+
+    def notice(self) -> None:
+        """Give it the time to hear that a container has ended, whose minder has ended too."""
+
+    def may_leave(self, *kinds: str) -> None:
+        """Pardon leaks of these kinds in this test, see `leaks.DEALT_WITH`."""
+        self.pardoned.update(kinds)
+
+    def left_behind(self) -> list[leaks.Leak]:
+        """What is there now and was not at the beginning, once things have settled."""
+        self.host.until(lambda: not self._compare(), SETTLE_SECONDS)
+        return self._compare()
+
+    def left_at_the_end(self) -> list[leaks.Leak]:
+        """What fails the test."""
+        return self.left_behind()
+
+    def _compare(self) -> list[leaks.Leak]:
+        found = leaks.compare(self.new, leaks.take(self.host, [self.root.parent]))
+        return [leak for leak in found if leak.kind not in self.pardoned]
+
+
+class EngineUnderTest(Mydocker):
+    """A real engine in the place of mydocker, on the host that it keeps; see `dojo.engines`."""
+
+    def __init__(self, engine: Engine, root: Path, caches: Path) -> None:
+        super().__init__(engine.command, engine.host, root, caches)
+        self.engine = engine
+        self.env |= engine.env
+
+    def spelled(self, words: Sequence[str | bytes]) -> list[str | bytes]:
+        return self.engine.words(words)
+
+    def put(self, name: str, content: str, mode: int) -> str:
+        path = super().put(name, content, mode)
+        self.engine.put(self.root.parent / "files")
+        return path
+
+    def notice(self) -> None:
+        """It is told by what minded the container, and its `ps` then knows."""
+        self.host.until(self.engine.knows_what_lives)
+
+    def left_behind(self) -> list[leaks.Leak]:
+        self.notice()
+        return super().left_behind()
+
+    def left_at_the_end(self) -> list[leaks.Leak]:
+        """What is left when the engine has removed its containers, as a person would."""
+        self.engine.clear()
+        return super().left_behind()
+
+
+class ScratchHosts:
+    """Makes scratch hosts, one after the other, and what each needs on disk."""
+
+    def __init__(self, directory: Path, writable: Sequence[Path]) -> None:
+        self.directory = directory
+        self.writable = [directory, *writable]
+        self.names = groups.unique_names()
+        self.image = directory / "busybox"
+        self._engine: Engine | None = None
+        self._no_engine = ""  # why it does not start
+        with suppress(PermissionError):
+            groups.remove_stale()
+        self.image.mkdir()
+        rootfs.unpack(rootfs.ensure(clone.here(), say=lambda line: None), self.image)
+
+    def make(self) -> ScratchHost:
+        return ScratchHost(next(self.names), machine.patience(), self.writable)
+
+    def engine(self, kind: type[Engine], command: str) -> Engine:
+        """The engine of this test run, started if it does not run.
+
+        Raises KataError where it cannot be.
+        """
+        if self._engine is None and self._no_engine:
+            raise KataError(self._no_engine)
+        if self._engine is None:
+            if missing := kind.missing():
+                raise KataError(missing)
+            name = next(self.names)
+            directory = self.directory / f"{name}-engine"
+            directory.mkdir()
+            host = EngineHost(name, machine.patience(), self.writable)
+            try:
+                self._engine = kind(command, host, directory, rootfs.ensure(clone.here()))
+            except BaseException as error:
+                self._no_engine = str(error)
+                host.close()
+                raise
+        return self._engine
+
+    def clear_engine(self) -> None:
+        """Clear the engine for the next test; if that cannot be, the next one gets a new one."""
+        if self._engine is not None:
+            with suppress(KataError):
+                self._engine.clear()
+                if self._engine.is_quiet():
+                    return
+            self.end_engine()
+
+    def end_engine(self) -> None:
+        if self._engine is not None:
+            self._engine.host.close()
+            shutil.rmtree(self._engine.directory)
+            self._engine = None
+
+    def lay_out(self, name: str) -> Path:
+        """A directory with an empty one to be in, and a MYDOCKER_ROOT that has the image."""
+        top = self.directory / name
+        (top / "here").mkdir(parents=True)
+        images = top / "root" / "images"
+        images.mkdir(parents=True)
+        subprocess.run(["cp", "-a", str(self.image), str(images / "busybox")], check=True)
+        return top
+
+
+@pytest.fixture(scope="session")
+def scratch_hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScratchHosts]:
+    """Where scratch hosts come from. On them, programs can write where tests have their files."""
+    with session_directory() as directory:
+        hosts = ScratchHosts(directory, [tmp_path_factory.getbasetemp()])
+        yield hosts
+        hosts.end_engine()
+
+
+@pytest.fixture
+def storage_driver(request: pytest.FixtureRequest) -> str | None:
+    """The driver of a test that is marked `layers`; None where mydocker may choose."""
+    driver: str | None = getattr(request, "param", None)
+    return driver
+
+
+@pytest.fixture
+def mydocker(
+    request: pytest.FixtureRequest, scratch_hosts: ScratchHosts, storage_driver: str | None
+) -> Iterator[Mydocker]:
+    """The program under test, on a scratch host of the test's own.
+
+    When the test has passed, what it left there fails it after all (see hooks.py).
+    """
+    command = command_under_test(request.config)
+    make = _on_an_engine if kind_of(command[0]) else _on_a_host_of_its_own
+    with make(command, scratch_hosts) as under_test:
+        if storage_driver is not None:
+            under_test.env["MYDOCKER_STORAGE_DRIVER"] = storage_driver
+        request.node.stash[RUN] = under_test
+        yield under_test
+
+
+@contextmanager
+def _on_a_host_of_its_own(command: list[str], hosts: ScratchHosts) -> Iterator[Mydocker]:
+    host = hosts.make()
+    top = hosts.lay_out(host.name)
+    try:
+        yield Mydocker(command, host, top, hosts.directory / "caches")
+    finally:
+        host.close()
+        shutil.rmtree(top)
+
+
+@contextmanager
+def _on_an_engine(command: list[str], hosts: ScratchHosts) -> Iterator[Mydocker]:
+    kind = kind_of(command[0])
+    assert kind is not None
+    engine = hosts.engine(kind, command[0])
+    top = hosts.lay_out(next(hosts.names))
+    try:
+        yield EngineUnderTest(engine, top, hosts.directory / "caches")
+    finally:
+        hosts.clear_engine()
+        shutil.rmtree(top)
+
+
+def command_under_test(config: pytest.Config) -> list[str]:
+    """The words of `--mydocker`. Raises KataError where there is no such program."""
+    return program.words_of(config.getoption("--mydocker"))

@@ -1,0 +1,275 @@
+"""What the plugin does at each moment of a test run."""
+
+from collections.abc import Generator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from dojo import clone, lab, program, progress, standby
+from dojo.catalogue import Catalogue, Chapter
+from dojo.engines import kind_of
+from dojo.errors import KataError
+from dojo.labs import choice
+from dojo.labs.remote import Remote
+from dojo.plugin.fixtures import RUN, command_under_test
+from dojo.testing import Unmet
+
+CATALOGUE = pytest.StashKey[Catalogue]()
+STORAGE_DRIVERS = ("overlay", "aufs")  # also what a machine must have to run a test on one
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("kata", "the mydocker kata")
+    group.addoption(
+        "--mydocker",
+        metavar="CMD",
+        help="the program under test, in any language; default: the learner's python -m mydocker",
+    )
+    group.addoption(
+        "--chapter",
+        action="append",
+        default=[],
+        metavar="N",
+        help="only the tests of this chapter, 3.1 or 3_1; as often as wanted",
+    )
+    group.addoption(
+        "--lab",
+        choices=choice.LABS,
+        default="auto",
+        help="where the chapters' tests run: here, on this Linux machine, as root; in the virtual "
+        "machine of `vagrant up`; default: here where that can be, else there",
+    )
+    group.addoption(
+        "--lab-times",
+        action="store_true",
+        help="say when the virtual machine was reached, and when its first result came",
+    )
+    group.addoption(
+        "--red-first",
+        action="store_true",
+        help="begin with the tests that were red when `kata check` ran them last",
+    )
+    group.addoption(
+        "--strict-lab",
+        action="store_true",
+        help="a test that this machine cannot run fails, it is not skipped",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for marker in (
+        "task(number): the task of the chapter that a test belongs to",
+        "guard: holds before its chapter too, and must never break",
+        "ours: what no other engine promises",
+        "layers: runs once for each storage driver",
+        "needs(*abilities): what the machine must have, see `kata doctor`",
+        "vm: one of the few that CI runs in a virtual machine too",
+    ):
+        config.addinivalue_line("markers", marker)
+    config.stash[CATALOGUE] = Catalogue(clone.here())
+    try:
+        for typed in config.getoption("--chapter"):
+            config.stash[CATALOGUE].chapter(typed)
+        program.split(config.getoption("--mydocker") or "")
+        if not _runs_elsewhere(config):
+            command_under_test(config)
+            return
+    except KataError as error:
+        raise pytest.UsageError(str(error)) from error
+    _run_elsewhere(config)
+
+
+def _runs_elsewhere(config: pytest.Config) -> bool:
+    """Whether chapters' tests are run, and that in the virtual machine."""
+    if hasattr(config, "workerinput") or any(map(config.getoption, _RUN_NOTHING)):
+        return False
+    return _concerns_chapters(config) and choice.is_elsewhere(config.getoption("--lab"))
+
+
+_RUN_NOTHING = ("collectonly", "showfixtures", "show_fixtures_per_test", "help", "version")
+
+
+def _concerns_chapters(config: pytest.Config) -> bool:
+    chapters = clone.here().chapters
+    typed = (word.partition("::")[0] for word in config.args)
+    paths = [Path(config.invocation_params.dir, word).resolve() for word in typed]
+    return any(path.is_relative_to(chapters) or chapters.is_relative_to(path) for path in paths)
+
+
+def _run_elsewhere(config: pytest.Config) -> None:
+    """Have the chapters' tests run in the virtual machine, as many at a time as that one can."""
+    for option in ("usepdb", "trace"):
+        if config.getoption(option):
+            name = {"usepdb": "pdb"}.get(option, option)
+            raise pytest.UsageError(
+                f"--{name}: not over the lab: a debugger needs the terminal that the test has; "
+                "run it on a Linux machine, as root, with --lab here"
+            )
+    config.option.numprocesses, config.option.dist, config.option.tx = None, "no", []
+    if remote_of(config) is None:
+        wanted = config.getoption("--lab")
+        as_root = "sudo .venv/bin/pytest " + " ".join(config.invocation_params.args)
+        connect = partial(choice.connect, wanted, clone.here(), as_root)
+        plugin = Remote(clone.here(), connect, lambda item: chapter_of(item) is not None)
+        config.pluginmanager.register(plugin, "kata-remote")
+
+
+def remote_of(config: pytest.Config) -> Remote | None:
+    """The plugin that has tests run elsewhere, if they do."""
+    plugins = config.pluginmanager.get_plugins()
+    return next((plugin for plugin in plugins if isinstance(plugin, Remote)), None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """A worker of a check that stands by looks for tests when there is something to check."""
+    if hasattr(session.config, "workerinput"):
+        standby.wait()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test of layers on each storage driver; one that the kernel lacks skips it.
+
+    Another engine has drivers of its own, and chooses.
+    """
+    if metafunc.definition.get_closest_marker("layers"):
+        chosen = STORAGE_DRIVERS[:1] if _is_an_engine(metafunc.config) else STORAGE_DRIVERS
+        drivers = [pytest.param(d, marks=pytest.mark.needs(d)) for d in chosen]
+        metafunc.parametrize("storage_driver", drivers, indirect=True)
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    command = config.getoption("--mydocker") or "the learner's mydocker/"
+    remote = remote_of(config)
+    return [f"mydocker: {command}", f"lab: {remote.describe() if remote else lab.describe()}"]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the chapters that were asked for, and what any engine promises, in their order."""
+    catalogue = config.stash[CATALOGUE]
+    wanted = {catalogue.chapter(typed).number for typed in config.getoption("--chapter")}
+    if wanted:
+        dropped = [item for item in items if number_of(item) not in wanted]
+        items[:] = [item for item in items if number_of(item) in wanted]
+        config.hook.pytest_deselected(items=dropped)
+    if _is_an_engine(config):
+        dropped = [item for item in items if chapter_of(item) and item.get_closest_marker("ours")]
+        items[:] = [item for item in items if item not in dropped]
+        config.hook.pytest_deselected(items=dropped)
+    items.sort(key=place_of)
+    if config.getoption("--red-first"):
+        red = progress.load(catalogue.clone).red()
+        items.sort(key=lambda item: item.nodeid not in red)
+
+
+def _is_an_engine(config: pytest.Config) -> bool:
+    """Whether the program under test is a real engine, which promises nothing that is `ours`."""
+    typed = program.split(config.getoption("--mydocker") or "")
+    return bool(typed) and kind_of(typed[0]) is not None
+
+
+def place_of(item: pytest.Item) -> tuple[tuple[int, ...], int]:
+    """Where a test stands among all: by the order of its chapter, then by its task."""
+    chapter = chapter_of(item)
+    return (chapter.order if chapter else (0,), task_of(item))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what this machine cannot run, and say why."""
+    chapter = chapter_of(item)
+    if chapter is None:
+        return
+    wanted = {*chapter.needs, *(name for m in item.iter_markers("needs") for name in m.args)}
+    reason = lab.cannot(sorted(wanted))
+    if reason is None:
+        return
+    strict = item.config.getoption("--strict-lab") or item.config.getoption("--lab") == "here"
+    if strict and lab.cannot(sorted(wanted - lab.known_to_lack())):
+        pytest.fail(f"this machine cannot run it: {reason}", pytrace=False)
+    pytest.skip(f"this machine cannot run it: {reason}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """A test that passed, and left something behind, has failed."""
+    result = yield
+    under_test = item.stash.get(RUN, None)
+    if under_test is not None and (left := under_test.left_at_the_end()):
+        calls = [("ran", call.shown) for call in under_test.calls]
+        raise Unmet([*calls, *(("left", str(leak)) for leak in left), _NOTHING_LEFT])
+    return result
+
+
+_NOTHING_LEFT = (
+    "expected",
+    "when a container has ended, nothing of it remains and the host is as it was",
+)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show an unmet expectation as a lesson, not as a traceback."""
+    report = yield
+    chapter = chapter_of(item)
+    if chapter is not None:
+        number = task_of(item)
+        report.user_properties += [("chapter", chapter.number), ("task", number)]
+        report.user_properties += [("lab", lab.name())]
+        if report.failed and call.excinfo is not None:
+            error = call.excinfo.value
+            if isinstance(error, Unmet):
+                report.longrepr = lesson_of(item, chapter, error)
+            elif isinstance(error, KataError):
+                report.longrepr = f"{chapter.number} {title_of(item)}\n  {error}"
+    return report
+
+
+def lesson_of(item: pytest.Item, chapter: Chapter, error: Unmet) -> str:
+    """What a learner reads: what was run, what came out, what was expected, why, and where."""
+    rows = [*error.rows]
+    why = " ".join((getattr(item, "obj", None).__doc__ or "").split())
+    if why:
+        rows.append(("why", why))
+    number = task_of(item)
+    section = chapter.tasks[number - 1]
+    rows.append(("read", f'chapters/{chapter.folder.name}/README.md, "{section}"'))
+    lines = [f"{chapter.number} task {number}: {title_of(item)}"]
+    lines += [f"  {name:<9} {text.replace(chr(10), chr(10) + '  ')}" for name, text in rows]
+    return "\n".join(lines)
+
+
+def title_of(item: pytest.Item) -> str:
+    """The name of a test as words."""
+    name = item.name.removeprefix("test_")
+    words, bracket, parameters = name.partition("[")
+    return words.replace("_", " ") + (f" [{parameters}" if bracket else "")
+
+
+def task_of(item: pytest.Item) -> int:
+    """The number of the task of its chapter that a test belongs to, 0 where it has none."""
+    marker = item.get_closest_marker("task")
+    return int(marker.args[0]) if marker else 0
+
+
+def chapter_of(item: pytest.Item) -> Chapter | None:
+    """The chapter whose folder a test lies in."""
+    for chapter in item.config.stash[CATALOGUE].chapters:
+        if Path(item.path).is_relative_to(chapter.folder):
+            return chapter
+    return None
+
+
+def number_of(item: pytest.Item) -> str | None:
+    chapter = chapter_of(item)
+    return chapter.number if chapter else None
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Under sudo: what pytest wrote into somebody's clone is theirs."""
+    here = clone.here()
+    if here.foreign_owner() is not None:
+        caches = [path for path in here.root.rglob("__pycache__") if ".venv" not in path.parts]
+        here.give_back(here.root / ".pytest_cache", here.root / ".hypothesis", here.state, *caches)

@@ -1,0 +1,117 @@
+"""`kata read`, `kata hint`, `kata diff`: what there is to read about a chapter."""
+
+import re
+import sys
+
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.text import Text
+
+from dojo import hints, progress
+from dojo.catalogue import Catalogue, Chapter
+from dojo.errors import KataError
+from dojo.screens import command, console, next_steps, of, paged
+from dojo.steps import Steps
+
+
+def lesson(chapter: Chapter) -> None:
+    """Show a chapter's lesson: rendered on a terminal, as the Markdown that it is elsewhere."""
+    try:
+        text = chapter.lesson.read_text("utf-8")
+    except FileNotFoundError:
+        raise KataError(f"chapter {chapter.number} has no lesson yet") from None
+    with paged() as screen:
+        if screen.is_terminal:
+            screen.print(Markdown(_for_a_terminal(text)))
+        else:
+            screen.print(Text(text), end="")
+
+
+def _for_a_terminal(text: str) -> str:
+    """Pictures cannot be drawn here: their source is shown, and said to be one."""
+    picture = "*A picture, as text; where Markdown is rendered (on GitHub, say) it is drawn.*"
+    return re.sub(r"^```mermaid$", f"{picture}\n\n```text", text, flags=re.MULTILINE)
+
+
+def hint(catalogue: Catalogue, chapter: Chapter, task: int | None, *, everything: bool) -> None:
+    """Show the next hint of a task and remember that; or all of them.
+
+    task: its number, None for the first one that is red.
+    """
+    record = progress.load(catalogue.clone).record(chapter)
+    chosen = task or (record.first_red_task if record else None) or 1
+    if chosen > len(chapter.tasks):
+        there_are = f"there are {len(chapter.tasks)}"
+        raise KataError(f"chapter {chapter.number} has no task {chosen}: {there_are}")
+    of_task = hints.of_task(hints.read(chapter), chosen)
+    screen = console()
+    if everything:
+        for number in range(1, len(of_task) + 1):
+            _show_hint(screen, chapter, chosen, number, of_task)
+        _point_at_the_reference(screen, chapter)
+        return
+    shown = progress.load(catalogue.clone).hints.get((chapter.number, chosen), 0)
+    if shown >= len(of_task):
+        title = chapter.tasks[chosen - 1]
+        screen.print(Text(f"All {len(of_task)} hints for task {chosen}, {title}, were shown."))
+        again = command("hint", chapter.number, "--task", str(chosen), "--all")
+        _point_at_the_reference(screen, chapter, (again, "all hints of this task again"))
+        return
+    _show_hint(screen, chapter, chosen, shown + 1, of_task)
+    progress.update(catalogue.clone, lambda known: known.with_hint(chapter, chosen, shown + 1))
+    if shown + 1 < len(of_task):
+        next_steps(screen, [(command("hint", chapter.number), "the next hint")])
+    else:
+        _point_at_the_reference(screen, chapter)
+
+
+def _show_hint(
+    screen: Console, chapter: Chapter, task: int, number: int, of_task: list[str]
+) -> None:
+    title = chapter.tasks[task - 1]
+    head = f"{chapter.number} task {task}, {title}: hint {of(number, len(of_task))}"
+    screen.print(Text(head, "bold"), soft_wrap=True)
+    screen.print()
+    text = of_task[number - 1]
+    screen.print(
+        Markdown(text) if screen.is_terminal else Text(text), soft_wrap=not screen.is_terminal
+    )
+    screen.print()
+
+
+def _point_at_the_reference(screen: Console, chapter: Chapter, *more: tuple[str, str]) -> None:
+    steps = [*more, (command("diff", chapter.number), "how the reference does it")]
+    next_steps(screen, steps)
+
+
+def diff(steps: Steps, chapter: Chapter) -> None:
+    """Show a chapter's step: in colours on a terminal, as the patch file's bytes elsewhere."""
+    message, patch = steps.message(chapter), steps.patch(chapter)
+    with paged() as screen:
+        if screen.is_terminal:
+            screen.print(Text(message), "")
+            for line in patch.splitlines():
+                screen.print(Text(line, _colour(line)), soft_wrap=True)
+            return
+    path = steps.solutions / "steps" / f"{chapter.number}.patch"
+    sys.stdout.buffer.write(path.read_bytes())
+
+
+def _colour(line: str) -> str:
+    """As git colours the lines of a patch."""
+    for start, colour in _COLOURS.items():
+        if line.startswith(start):
+            return colour
+    return ""
+
+
+_COLOURS = {
+    "diff ": "bold",
+    "new file": "bold",
+    "deleted file": "bold",
+    "--- ": "bold",
+    "+++ ": "bold",
+    "@@": "cyan",
+    "+": "green",
+    "-": "red",
+}

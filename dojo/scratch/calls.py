@@ -1,0 +1,116 @@
+"""A program that a test runs: how it is watched while it runs, and what it leaves to read."""
+
+import os
+import shlex
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+KEPT_BYTES = (
+    16 * 1024 * 1024
+)  # of each stream; the rest is read and counted, so that nothing blocks
+SHOWN_BYTES, SHOWN_LINES = 2000, 25
+INDENT = "\n" + " " * 10
+
+
+@dataclass
+class Stream:
+    """What comes out of one of a program's streams, read as it comes."""
+
+    name: str
+    descriptor: int
+    content: bytearray = field(default_factory=bytearray)
+    total: int = 0
+
+    def __post_init__(self) -> None:
+        self.changed = threading.Condition()
+        self.ended = False
+        self.thread = threading.Thread(target=self._read, daemon=True)
+        self.thread.start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                chunk = os.read(self.descriptor, 65536)
+            except OSError:  # a terminal whose other end is closed says EIO
+                chunk = b""
+            with self.changed:
+                self.total += len(chunk)
+                self.content += chunk[: max(0, KEPT_BYTES - len(self.content))]
+                self.ended = not chunk
+                self.changed.notify_all()
+            if not chunk:
+                os.close(self.descriptor)
+                return
+
+    def wait_for_end(self, seconds: float) -> bool:
+        with self.changed:
+            return self.changed.wait_for(lambda: self.ended, seconds)
+
+    def wait_for(self, wanted: bytes, seconds: float) -> bool:
+        with self.changed:
+            self.changed.wait_for(lambda: wanted in self.content or self.ended, seconds)
+            return wanted in self.content
+
+
+@dataclass(frozen=True)
+class Call:
+    """A program that has been run.
+
+    status: its exit status, negative for the signal that ended it, None if it had to be killed.
+    problem: what was wrong with the run itself ("did not end within 20 s"). in_its_own_words: it
+    tells errors as it likes: how mydocker tells them is promised by mydocker only.
+    """
+
+    shown: str
+    status: int | None
+    out: bytes
+    err: bytes
+    problem: str = ""
+    in_its_own_words: bool = False
+
+    @property
+    def text(self) -> str:
+        """stdout as text."""
+        return self.out.decode(errors="replace")
+
+    @property
+    def errors(self) -> str:
+        """stderr as text."""
+        return self.err.decode(errors="replace")
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{name:<8}  {value}" for name, value in self.rows())
+
+    def rows(self) -> list[tuple[str, str]]:
+        """The whole call, as pairs of what it is and what it was."""
+        rows = [("ran", self.shown), ("status", describe_status(self.status))]
+        rows += [("stdout", show(self.out)), ("stderr", show(self.err))]
+        return [*rows, ("problem", self.problem)] if self.problem else rows
+
+
+def describe_status(status: int | None) -> str:
+    if status is None:
+        return "none: it did not end by itself"
+    return str(status) if status >= 0 else f"killed by signal {-status}"
+
+
+def show(content: bytes) -> str:
+    """Output as a person can read it: strange bytes escaped, much of it cut."""
+    if not content:
+        return "(nothing)"
+    head = b"".join(content[:SHOWN_BYTES].splitlines(keepends=True)[:SHOWN_LINES])
+    text = head.decode(errors="backslashreplace")
+    shown = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+    lines = shown.removesuffix("\n").split("\n")
+    if len(content) > len(head):
+        lines.append(f"… and {len(content) - len(head)} bytes more")
+    return INDENT.join(lines)
+
+
+def show_command(argv: Sequence[str | bytes]) -> str:
+    words = [os.fsencode(word).decode(errors="backslashreplace") for word in argv]
+    return " ".join(
+        shlex.quote(w) if len(w) <= 200 else f"{shlex.quote(w[:60])}…({len(w)} characters)"
+        for w in words
+    )

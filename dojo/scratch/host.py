@@ -1,0 +1,447 @@
+"""How a test handles its scratch host, from outside."""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dojo.errors import KataError
+from dojo.scratch.calls import Call, Stream, show_command
+from dojo.scratch.groups import Groups
+
+Found = TypeVar("Found")
+
+INSIDE = str(Path(__file__).with_name("inside.py"))
+START_SECONDS = 10.0
+END_SECONDS = 10.0
+PACKET = 1 << 16
+LET_GO_SECONDS = 2.0  # how long output may stay open after its program has ended
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process of a scratch host.
+
+    pids: its PID in each PID namespace that it is in: out here, on the scratch host, and, if it is
+    in a container, in there.
+    """
+
+    pids: tuple[int, ...]
+    parent: int = field(compare=False)
+    state: str = field(compare=False)  # it sleeps, then runs: still the same process
+    command: str = field(compare=False)
+
+    @property
+    def pid(self) -> int:
+        """Its PID out here."""
+        return self.pids[0]
+
+    @property
+    def inner(self) -> int:
+        """Its PID on the scratch host."""
+        return self.pids[1]
+
+    def is_first_of_a_container(self) -> bool:
+        """Whether it is PID 1 in a PID namespace below the scratch host's."""
+        return len(self.pids) > 2 and self.pids[-1] == 1
+
+    def __str__(self) -> str:
+        zombie = " (a zombie: it has ended, and nobody has waited for it)"
+        return f"process {self.inner} `{self.command}`" + (zombie if self.state == "Z" else "")
+
+
+class ScratchHost:
+    """A machine of a test's own, made of namespaces and cgroups.
+
+    It has PID, mount (`/` shared, as systemd has it), network, IPC, UTS and cgroup namespaces of
+    its own, and a limit on processes; its files are those of this machine. Ending its PID 1 clears
+    all of it, whatever was started in there.
+
+    name: a name that no other one has. patience: what deadlines are multiplied with. writable: the
+    directories that programs on it can write to; every other file of this machine is read-only.
+    """
+
+    in_its_own_words = False  # see `Call`
+
+    def __init__(self, name: str, patience: float = 1.0, writable: Sequence[Path] = ()) -> None:
+        self.name = name
+        self.patience = patience
+        self.writable = [str(directory.resolve()) for directory in writable]
+        self.groups = Groups(name)
+        self._ended: dict[int, int] = {}
+        self._first: int | None = None
+        self._link, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            self.groups.make()
+            _ask_the_maker(self._plan(), other.fileno())
+            other.close()
+            self.pid: int = self._receive(lambda message: "ready" in message)["ready"]
+            self._first = os.pidfd_open(self.pid)
+        except BaseException:
+            other.close()
+            self.close()
+            raise
+
+    def _plan(self) -> dict[str, Any]:
+        leaf = self.groups.leaf()
+        return {
+            "groups": [str(directory) for directory in self.groups.directories()],
+            "cgroups": self.groups.mounts(),
+            "leaf": str(leaf) if leaf else None,
+            "writable": self.writable,
+        }
+
+    def close(self) -> None:
+        """End it, and with it every process in it; then remove its cgroups."""
+        self._link.close()
+        if self._first is not None:
+            _end(self._first, END_SECONDS * self.patience)
+            self._first = None
+        self.groups.remove()
+
+    # Programs
+
+    def run(
+        self,
+        argv: Sequence[str | bytes],
+        *,
+        stdin: bytes | int | None = b"",
+        env: Mapping[str, str] | None = None,
+        cwd: str | Path = "/",
+        seconds: float = 20.0,
+        shown: str | None = None,
+        holding: Sequence[int] = (),
+    ) -> Call:
+        """Run a program to its end, or to the deadline. See `start`."""
+        running = self.start(argv, stdin=stdin, env=env, cwd=cwd, shown=shown, holding=holding)
+        return running.wait(seconds)
+
+    def start(
+        self,
+        argv: Sequence[str | bytes],
+        *,
+        stdin: bytes | int | None = b"",
+        env: Mapping[str, str] | None = None,
+        cwd: str | Path = "/",
+        shown: str | None = None,
+        holding: Sequence[int] = (),
+        terminal: bool = False,
+    ) -> "Running":
+        """Start a program and leave it running.
+
+        stdin: what it reads, or a descriptor to read from; None leaves a pipe open that the test
+        writes to. holding: descriptors that it finds open as 3, 4, … terminal: its three streams
+        are a terminal of its own, the controlling one.
+
+        Raises FileNotFoundError or another OSError if there is no such program.
+        """
+        ends = _Ends.of_a_terminal() if terminal else _Ends.of_pipes(stdin)
+        words = [os.fsdecode(word) for word in argv]
+        request = {"argv": words, "env": dict(env or {}), "cwd": str(cwd), "tty": terminal}
+        program = os.memfd_create("program", os.MFD_CLOEXEC)
+        try:
+            _write_all(program, json.dumps(request).encode())
+            descriptors = [program, *ends.inner, *holding]
+            reply = self._ask(
+                {"start": True}, descriptors, lambda m: "started" in m or "error" in m
+            )
+        finally:
+            for descriptor in (program, *ends.inner):
+                os.close(descriptor)
+        if "error" in reply:
+            raise KataError(f"start {words[0]}: {reply['error']}")
+        self._ended.pop(reply["started"], None)  # of an earlier program that had this PID
+        return Running(self, reply["started"], shown or show_command(argv), ends)
+
+    def wait(self, inner: int, seconds: float) -> int | None:
+        """Wait until a program that was started has ended. Returns its status, None if it has not.
+
+        The status is negative for the signal that ended it.
+        """
+        with contextlib.suppress(TimeoutError):
+            self._receive(lambda message: inner in self._ended, seconds * self.patience)
+        return self._ended.get(inner)
+
+    # What is there
+
+    def facts(self) -> dict[str, Any]:
+        """What only a process of this host sees: its hostname, its SysV objects."""
+        reply = self._ask({"facts": True}, [], lambda message: "facts" in message)
+        facts: dict[str, Any] = reply["facts"]
+        return facts
+
+    def processes(self) -> list[Process]:
+        """All processes but PID 1, by the tree that the kernel keeps of them out here."""
+        return self.descendants(self.pid)
+
+    def descendants(self, pid: int) -> list[Process]:
+        """The children of a process, and theirs."""
+        found: list[Process] = []
+        waiting = [pid]
+        while waiting:
+            for child in _children(waiting.pop()):
+                waiting.append(child)
+                with contextlib.suppress(OSError, IndexError, StopIteration):
+                    found.append(_process(child))
+        return found
+
+    def outer_pid(self, inner: int) -> int:
+        """The PID out here of a process that has this PID on the scratch host."""
+        for process in self.processes():
+            if process.inner == inner:
+                return process.pid
+        raise ProcessLookupError(f"no process {inner} on the scratch host")
+
+    def mountinfo(self) -> list[str]:
+        return Path(f"/proc/{self.pid}/mountinfo").read_text().splitlines()
+
+    def interfaces(self) -> list[str]:
+        lines = Path(f"/proc/{self.pid}/net/dev").read_text().splitlines()[2:]
+        return sorted(line.partition(":")[0].strip() for line in lines)
+
+    def until(self, found: Callable[[], Found], seconds: float = 10.0) -> Found:
+        """Ask again and again until the answer is true or the time is over. Returns the last."""
+        deadline = time.monotonic() + seconds * self.patience
+        while not (answer := found()) and time.monotonic() < deadline:
+            time.sleep(0.002)
+        return answer
+
+    # The socket
+
+    def _ask(
+        self,
+        question: dict[str, bool],
+        descriptors: Sequence[int],
+        wanted: Callable[[dict[str, Any]], bool],
+    ) -> dict[str, Any]:
+        socket.send_fds(self._link, [json.dumps(question).encode()], list(descriptors))
+        return self._receive(wanted)
+
+    def _receive(
+        self, wanted: Callable[[dict[str, Any]], bool], seconds: float | None = None
+    ) -> dict[str, Any]:
+        """Read messages until one is wanted; those of programs that ended are remembered."""
+        deadline = time.monotonic() + (seconds or START_SECONDS * self.patience)
+        message: dict[str, Any] = {}
+        while not wanted(message):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("the scratch host does not answer")
+            self._link.settimeout(left)
+            packet = self._link.recv(PACKET)
+            if not packet:
+                raise KataError("scratch host: its PID 1 has died")
+            message = json.loads(packet)
+            if "ended" in message:
+                self._ended[message["ended"]] = message["status"]
+            if "error" in message and not wanted(message):
+                raise KataError(f"make a scratch host: {message['error']}")
+        return message
+
+
+class Running:
+    """A program that runs on a scratch host."""
+
+    def __init__(self, host: ScratchHost, inner: int, shown: str, ends: "_Ends") -> None:
+        self.host = host
+        self.inner = inner
+        self.shown = shown
+        self._ends = ends
+
+    @property
+    def pid(self) -> int:
+        """Its PID out here."""
+        return self.host.outer_pid(self.inner)
+
+    def descendants(self) -> list[Process]:
+        """What it has started, and what that has started; nothing if it has ended."""
+        try:
+            return self.host.descendants(self.pid)
+        except ProcessLookupError:
+            return []
+
+    @property
+    def out(self) -> bytes:
+        """What it has written to stdout so far."""
+        return bytes(self._ends.out.content)
+
+    def send(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def type(self, text: bytes) -> None:
+        """Write to its stdin: `stdin=None` or `terminal=True` when it was started."""
+        assert self._ends.keyboard is not None
+        os.write(self._ends.keyboard, text)
+
+    def wait_for_output(self, wanted: bytes, seconds: float = 20.0) -> bool:
+        """Wait until it has written that to stdout. False if it ended or took too long."""
+        return self._ends.out.wait_for(wanted, seconds * self.host.patience)
+
+    def stop(self) -> Call:
+        """Kill it, if it still runs. Returns all there is to know."""
+        with contextlib.suppress(ProcessLookupError):
+            self.send(signal.SIGKILL)
+        return self.wait()
+
+    def wait(self, seconds: float = 20.0) -> Call:
+        """Wait for its end; at the deadline it is killed. Returns all there is to know."""
+        problem = ""
+        status = self.host.wait(self.inner, seconds)
+        if status is None:
+            limit = f"{seconds * self.host.patience:.0f} s"
+            problem = f"it did not end within {limit} and was killed"
+            with contextlib.suppress(ProcessLookupError):
+                self.send(signal.SIGKILL)
+            self.host.wait(self.inner, 5.0)
+        if not self._ends.let_go(LET_GO_SECONDS * self.host.patience) and not problem:
+            problem = "it ended, but something that it started still holds its stdout or stderr"
+        out, err = self._ends.out, self._ends.err
+        if out.total > len(out.content):
+            problem = problem or f"it wrote {out.total} bytes to stdout"
+        if err.total > len(err.content):
+            problem = problem or f"it wrote {err.total} bytes to stderr"
+        return Call(
+            self.shown,
+            status,
+            bytes(out.content),
+            bytes(err.content),
+            problem,
+            self.host.in_its_own_words,
+        )
+
+
+class _Ends:
+    """The ends of a program's three streams: `inner` are the program's, the rest is read here."""
+
+    def __init__(self, inner: list[int], out: Stream, err: Stream, keyboard: int | None) -> None:
+        self.inner = inner
+        self.out = out
+        self.err = err
+        self.keyboard = keyboard
+
+    @classmethod
+    def of_pipes(cls, stdin: bytes | int | None) -> "_Ends":
+        keyboard = None
+        if isinstance(stdin, int):
+            read = os.dup(stdin)
+        elif stdin == b"":
+            read = os.open(os.devnull, os.O_RDONLY)
+        else:
+            read, write = os.pipe()
+            if stdin is None:
+                keyboard = write
+            else:
+                threading.Thread(target=_feed, args=(write, stdin), daemon=True).start()
+        out_read, out_write = os.pipe()
+        err_read, err_write = os.pipe()
+        out, err = Stream("stdout", out_read), Stream("stderr", err_read)
+        return cls([read, out_write, err_write], out, err, keyboard)
+
+    @classmethod
+    def of_a_terminal(cls, rows: int = 24, columns: int = 80) -> "_Ends":
+        import fcntl
+        import pty
+        import struct
+        import termios
+
+        master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        nothing, none = os.pipe()
+        os.close(none)
+        streams = Stream("terminal", os.dup(master)), Stream("stderr", nothing)
+        return cls([slave, os.dup(slave), os.dup(slave)], *streams, master)
+
+    def let_go(self, seconds: float) -> bool:
+        """Whether both streams come to their end within that time."""
+        if self.keyboard is not None:
+            with contextlib.suppress(OSError):
+                os.close(self.keyboard)
+            self.keyboard = None
+        deadline = time.monotonic() + seconds
+        return all(
+            stream.wait_for_end(max(0.0, deadline - time.monotonic()))
+            for stream in (self.out, self.err)
+        )
+
+
+def _feed(descriptor: int, content: bytes) -> None:
+    with contextlib.suppress(OSError):  # it need not read all of it
+        _write_all(descriptor, content)
+    os.close(descriptor)
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError):
+                found += map(int, Path(f"/proc/{pid}/task/{thread}/children").read_text().split())
+    return found
+
+
+def _end(first: int, seconds: float) -> None:
+    """Kill PID 1 of a PID namespace. It goes as the last one, after those that it has reaped."""
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(first, signal.SIGKILL)
+    ended = select.poll()
+    ended.register(first, select.POLLIN)
+    ended.poll(seconds * 1000)
+    os.close(first)
+
+
+class _Maker:
+    """The process that scratch hosts are forked from. It ends when this process does."""
+
+    def __init__(self) -> None:
+        self._orders, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with other:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", INSIDE, str(other.fileno())],
+                pass_fds=[other.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is for the tests, and they end it
+            )
+
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def make(self, plan: dict[str, Any], link: int) -> None:
+        """Ask for a host; what comes of it is told on its link."""
+        socket.send_fds(self._orders, [json.dumps(plan).encode()], [link])
+
+
+_makers: list[_Maker] = []
+
+
+def _ask_the_maker(plan: dict[str, Any], link: int) -> None:
+    if not _makers or not _makers[-1].is_alive():
+        _makers[:] = [_Maker()]
+    _makers[-1].make(plan, link)
+
+
+def _process(pid: int) -> Process:
+    rows = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").strip()
+    return Process(
+        pids=tuple(int(number) for number in rows["NSpid"].split()),
+        parent=int(rows["PPid"]),
+        state=rows["State"].split()[0],
+        command=command.decode(errors="backslashreplace") or rows["Name"].strip(),
+    )

@@ -1,0 +1,335 @@
+"""What makes scratch hosts, and PID 1 of each: builds it, starts programs in it, reaps in it.
+
+Run as `python -I -S inside.py SOCKET`, as root, once for all hosts of a test run: a fork of what
+has everything imported starts five times as fast as an interpreter. It imports nothing of the
+project. SOCKET is the number of an inherited SOCK_SEQPACKET socket. A packet asks for a host, and
+comes with that host's own socket; when the socket is closed at the other end, all of them end. A
+packet is a JSON object, the plan:
+
+    groups   directories of this host's cgroups outside, one in each hierarchy
+    cgroups  mounts to make for them inside: [mount point, file system, data]
+    leaf     the directory below a v2 group that the host's own processes sit in, or null
+    writable the directories that can be written to; all other files of this machine cannot
+
+What is asked and answered on the socket of a host, a JSON object a packet:
+
+    unasked, at the beginning                  ->  {"ready": PID out here} or {"error": TEXT}
+    {"start": true}                            ->  {"started": PID} or {"error": TEXT}
+    {"facts": true}                            ->  {"facts": {…}}
+    unasked, when a started program has ended  ->  {"ended": PID, "status": N}
+
+With "start" come descriptors: a file that holds {"argv", "env", "cwd", "tty"} as JSON (a packet is
+too small for a long command line), then the program's 0, 1, 2, …
+
+All other PIDs are the scratch host's own.
+"""
+
+import array
+import ctypes
+import fcntl
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import termios
+from typing import Any
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
+MS_REMOUNT, MS_BIND = 0x20, 0x1000
+KEPT_OPTIONS = {"nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec": MS_NOEXEC}
+MS_REC, MS_PRIVATE, MS_SHARED = 0x4000, 1 << 18, 1 << 20
+MNT_DETACH = 2
+PR_SET_PDEATHSIG = 1
+SIOCSIFFLAGS, IFF_UP = 0x8914, 1
+NETLINK_NETFILTER, NLM_F_REQUEST = 12, 1
+NFT_MSG_NEWGEN, NFT_MSG_GETGEN, NFTA_GEN_ID = 0xA0F, 0xA10, 1
+PACKET = 1 << 16
+DESCRIPTORS = 64
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def main() -> None:
+    orders = socket.socket(fileno=int(sys.argv[1]))
+    os.chdir("/")
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # hosts are nobody's to wait for
+    while True:
+        packet, ancillary, _, _ = orders.recvmsg(PACKET, socket.CMSG_SPACE(4))
+        if not packet:
+            return
+        (descriptor,) = descriptors_in(ancillary)
+        if os.fork() == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            orders.close()
+            make_host(socket.socket(fileno=descriptor), json.loads(packet))
+            os._exit(0)
+        os.close(descriptor)
+
+
+def make_host(link: socket.socket, plan: dict[str, Any]) -> None:
+    """Make a host and stay until it ends; this process is outside, in the host's groups."""
+    die_with_parent()
+    try:
+        enter(plan)
+        pid = os.fork()  # the first process of the new PID namespace
+        if pid == 0:
+            die_with_parent()
+            out_here = int(os.readlink("/proc/self"))  # while /proc is still that of outside
+            build(plan)
+            link.send(json.dumps({"ready": out_here}).encode())
+            serve(link)
+            os._exit(0)
+    except OSError as error:
+        link.send(json.dumps({"error": f"{error.filename or 'scratch host'}: {error}"}).encode())
+        os._exit(1)
+    link.close()
+    os.waitpid(pid, 0)
+
+
+def enter(plan: dict[str, Any]) -> None:
+    """Move into the test's cgroups, so that they are the top of what is seen from here on."""
+    for group in plan["groups"]:
+        with open(f"{group}/cgroup.procs", "w") as file:
+            file.write("0")
+    call(
+        "unshare",
+        CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET,
+    )
+    if plan["leaf"]:  # a v2 group with processes of its own cannot hand controllers down
+        with open(f"{plan['leaf']}/cgroup.procs", "w") as file:
+            file.write("0")
+
+
+def build(plan: dict[str, Any]) -> None:
+    """Mount what a freshly booted systemd machine has; all mounts are shared there."""
+    mount(None, "/", None, MS_REC | MS_PRIVATE)
+    protect_the_files(plan["writable"])
+    while os.path.ismount("/sys"):
+        call("umount2", b"/sys", MNT_DETACH)
+    mount("sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    while os.path.ismount("/proc"):
+        call("umount2", b"/proc", MNT_DETACH)
+    mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    for point, kind, data in plan["cgroups"]:
+        os.makedirs(point, exist_ok=True)
+        mount(kind, point, kind, MS_NOSUID | MS_NODEV | MS_NOEXEC, data)
+    mount(None, "/", None, MS_REC | MS_SHARED)
+    socket.sethostname("scratch-host")
+    set_loopback_up()
+
+
+def protect_the_files(writable: list[str]) -> None:
+    """Let nothing in here change or remove a file of the real machine.
+
+    What runs here is not known to be a container: before 4.1 none has files of its own, and what a
+    test writes or deletes in a wrong one would be the machine's.
+    """
+    for directory in writable:
+        mount(directory, directory, None, MS_BIND)
+    for line in mounts():
+        point = line[4].encode().decode("unicode_escape").encode("latin-1").decode()
+        kept = sum(flag for name, flag in KEPT_OPTIONS.items() if name in line[5].split(","))
+        of_a_session = line[-3:-1] == ["tmpfs", "kata"]  # see place.py
+        try:
+            if is_of_somebody_else(point, writable, of_a_session):
+                call("umount2", os.fsencode(point), MNT_DETACH)  # it may go at any moment
+            elif point not in writable:
+                mount(None, point, None, MS_REMOUNT | MS_BIND | MS_RDONLY | kept)
+        except OSError:
+            # It is covered by another mount; or it is gone: who removes a mount point in one
+            # namespace unmounts what is mounted there in all others.
+            if reaches(point, line[2]) and any(line[0] == other[0] for other in mounts()):
+                raise
+
+
+def mounts() -> list[list[str]]:
+    """The fields of each line of mountinfo: first the mount's ID."""
+    with open("/proc/self/mountinfo") as file:
+        return [line.split() for line in file]
+
+
+def is_of_somebody_else(point: str, writable: list[str], of_a_session: bool) -> bool:
+    """Whether something is mounted there beside ours, or by another session of tests."""
+    beside = any(point.startswith(f"{os.path.dirname(directory)}/") for directory in writable)
+    return (beside or of_a_session) and not any(
+        f"{point}/".startswith(f"{directory}/") or directory.startswith(f"{point}/")
+        for directory in writable
+    )
+
+
+def reaches(point: str, device: str) -> bool:
+    """Whether a path leads to the mount that mountinfo lists there, and not to one above it."""
+    try:
+        found = os.stat(point).st_dev
+    except OSError:
+        return False
+    return f"{os.major(found)}:{os.minor(found)}" == device
+
+
+def serve(link: socket.socket) -> None:
+    """Answer until the other end is gone."""
+    children: set[int] = set()
+    wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    while True:
+        ready = select.select([link.fileno(), wake_read], [], [])[0]
+        if wake_read in ready:
+            os.read(wake_read, 4096)
+            reap(link, children)
+        if link.fileno() in ready:
+            packet, ancillary, _, _ = link.recvmsg(PACKET, socket.CMSG_SPACE(4 * DESCRIPTORS))
+            if not packet:
+                return
+            answer(link, json.loads(packet), descriptors_in(ancillary), children)
+
+
+def answer(
+    link: socket.socket, asked: dict[str, Any], descriptors: list[int], children: set[int]
+) -> None:
+    if "facts" in asked:
+        link.send(json.dumps({"facts": facts()}).encode())
+        return
+    reply: dict[str, object]
+    try:
+        with open(descriptors[0], closefd=False) as file:
+            file.seek(0)
+            program = json.load(file)
+        pid = start(program, descriptors[1:])
+        children.add(pid)
+        reply = {"started": pid}
+    except OSError as error:
+        reply = {"error": f"{error.strerror}"}
+    for descriptor in descriptors:
+        os.close(descriptor)
+    link.send(json.dumps(reply).encode())
+
+
+def start(program: dict[str, Any], descriptors: list[int]) -> int:
+    """Fork and exec a program. Returns its PID; raises the OSError of an exec that failed."""
+    failed_read, failed_write = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            become(program, descriptors, failed_write)
+        finally:
+            os._exit(127)
+    os.close(failed_write)
+    number = os.read(failed_read, 64)
+    os.close(failed_read)
+    if number:
+        raise OSError(int(number), os.strerror(int(number)))
+    return pid
+
+
+def become(program: dict[str, Any], descriptors: list[int], failed_write: int) -> None:
+    """Turn into the program, or write the number of the error to the pipe."""
+    os.setsid()
+    signal.set_wakeup_fd(-1)
+    for each in signal.valid_signals():
+        if signal.getsignal(each) not in (signal.SIG_DFL, None):
+            signal.signal(each, signal.SIG_DFL)
+    os.umask(0o022)
+    # First out of the way of the numbers that they are to have.
+    high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 100) for descriptor in descriptors]
+    failed = fcntl.fcntl(failed_write, fcntl.F_DUPFD_CLOEXEC, 100)
+    for number, descriptor in enumerate(high):
+        os.dup2(descriptor, number)
+    os.closerange(len(high), min([*high, failed]))
+    argv = [os.fsencode(argument) for argument in program["argv"]]
+    environment = {os.fsencode(k): os.fsencode(v) for k, v in program["env"].items()}
+    try:
+        os.chdir(program["cwd"])
+        if program["tty"]:
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        os.execvpe(argv[0], argv, environment)
+    except OSError as error:
+        os.write(failed, str(error.errno).encode())
+
+
+def reap(link: socket.socket, children: set[int]) -> None:
+    """Collect every process that has ended: those started here are told, orphans are not."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not pid:
+            return
+        if pid in children:
+            children.remove(pid)
+            code = os.waitstatus_to_exitcode(status)
+            link.send(json.dumps({"ended": pid, "status": code}).encode())
+
+
+def facts() -> dict[str, object]:
+    """What only a process of this host sees of it."""
+    found: dict[str, object] = {"hostname": socket.gethostname()}
+    found["firewall generation"] = firewall_generation()
+    for kind in ("msg", "sem", "shm"):
+        try:
+            with open(f"/proc/sysvipc/{kind}") as file:
+                found[kind] = [line.split() for line in file.readlines()[1:]]
+        except OSError:
+            found[kind] = []
+    return found
+
+
+def firewall_generation() -> int | None:
+    """How often the nftables rules of this network were changed, counted from 1.
+
+    None where the kernel does not tell. See linux/netfilter/nf_tables.h: NFT_MSG_GETGEN.
+    """
+    header = struct.pack("=IHHII", 20, NFT_MSG_GETGEN, NLM_F_REQUEST, 1, 0)
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as handle:
+            handle.send(header + bytes(4))  # of no protocol family
+            reply = handle.recv(PACKET)
+    except OSError:
+        return None
+    length, kind, _, _, _ = struct.unpack_from("=IHHII", reply)
+    attribute, number = struct.unpack_from("=HH", reply, 20) if length >= 28 else (0, 0)
+    if kind != NFT_MSG_NEWGEN or (attribute, number) != (8, NFTA_GEN_ID):
+        return None
+    return int.from_bytes(reply[24:28], "big")
+
+
+def descriptors_in(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    descriptors = array.array("i")
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+    return list(descriptors)
+
+
+def set_loopback_up() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
+        request = b"lo".ljust(16, b"\0") + IFF_UP.to_bytes(2, sys.byteorder)
+        fcntl.ioctl(handle, SIOCSIFFLAGS, request.ljust(40, b"\0"))
+
+
+def mount(source: str | None, target: str, kind: str | None, flags: int, data: str = "") -> None:
+    encoded = [None if text is None else os.fsencode(text) for text in (source, target, kind)]
+    call("mount", *encoded, ctypes.c_ulong(flags), os.fsencode(data))
+
+
+def die_with_parent() -> None:
+    call("prctl", PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0)
+
+
+def call(name: str, *arguments: object) -> None:
+    if getattr(libc, name)(*arguments) == -1:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), f"{name}{arguments}")
+
+
+main()

@@ -1,0 +1,295 @@
+"""What the chapters' tests are written with.
+
+A test says in its docstring why the behaviour matters, in words that a learner of its chapter
+knows, and in its `task` which section of the lesson explains it. `expect` and `check` put both
+beside what was run, what came out and what was expected.
+"""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dojo import machine
+from dojo.scratch import Call, Process, Running
+from dojo.scratch.calls import describe_status, show
+from dojo.scratch.groups import start_time
+
+if TYPE_CHECKING:
+    from dojo.plugin.fixtures import Mydocker
+
+guard = pytest.mark.guard
+ours = pytest.mark.ours
+needs = pytest.mark.needs
+layers = pytest.mark.layers  # once for each storage driver
+vm = pytest.mark.vm  # of the few that CI runs in a virtual machine, too
+
+
+def task(number: int) -> pytest.MarkDecorator:
+    """Mark a test as part of a task of its chapter: 1 is the first in chapter.toml.
+
+    The title of the task is also the heading of the section of the lesson that explains it.
+    """
+    return pytest.mark.task(number)
+
+
+def examples(usual: int, least: int) -> int:
+    """How many examples hypothesis draws: the fewer, the longer a process takes to start here.
+
+    usual: on a usual machine. least: on the slowest one.
+    """
+    return max(least, int(usual / machine.patience()))
+
+
+class Unmet(AssertionError):
+    """What a test expected and did not get.
+
+    rows: pairs of a word and a text, in the order in which a person wants to read them.
+    """
+
+    def __init__(self, rows: Iterable[tuple[str, str]]) -> None:
+        self.rows = list(rows)
+        super().__init__("\n".join(f"{name:<8}  {text}" for name, text in self.rows))
+
+
+def expect(
+    call: Call,
+    *,
+    status: int | None = None,
+    out: bytes | str | None = None,
+    err: bytes | str | None = None,
+    complaint: Iterable[str] | None = None,
+) -> Call:
+    """Expect a call to have ended by itself, and in this way. Returns it.
+
+    out, err: the whole of the stream, to the byte. complaint: stderr is one line, and every one of
+    these words is in it. Raises Unmet.
+    """
+    __tracebackhide__ = True
+    unmet = []
+    if call.problem:
+        unmet.append("it ends by itself, and takes what it started along")
+    if status is not None and call.status != status:
+        unmet.append(f"status {describe_status(status)}")
+    for name, wanted, got in (("stdout", out, call.out), ("stderr", err, call.err)):
+        if wanted is not None and got != _bytes(wanted):
+            unmet.append(f"{name} exactly {show(_bytes(wanted))}")
+    if complaint is not None:
+        unmet += _missing_from_complaint(call, list(complaint))
+    if unmet:
+        raise Unmet([*call.rows(), *_remark(call), *(("expected", text) for text in unmet)])
+    return call
+
+
+def started(running: Running, word: bytes = b"ready") -> Running:
+    """Expect a program that was left running to say that it is ready. Returns it."""
+    __tracebackhide__ = True
+    if not running.wait_for_output(word):
+        call = running.stop()
+        expected = f"{show(word)} on stdout, and a container that goes on running"
+        raise Unmet([*call.rows(), *_remark(call), ("expected", expected)])
+    return running
+
+
+def first_process(running: Running) -> Process:
+    """PID 1 of the container that this `run` has started, as the host sees it."""
+    __tracebackhide__ = True
+    below = running.descendants()
+    found = [process for process in below if process.is_first_of_a_container()]
+    if len(found) != 1:
+        there = "; ".join(str(process) for process in below) or "no process"
+        expected = "a process below `run` that is PID 1 in a PID namespace of its own"
+        raise Unmet([("ran", running.shown), ("found", there), ("expected", expected)])
+    return found[0]
+
+
+def end(running: Running) -> Call:
+    """End a container by killing its PID 1. Returns how `run` ended."""
+    __tracebackhide__ = True
+    os.kill(first_process(running).pid, signal.SIGKILL)
+    return expect(running.wait(), status=128 + signal.SIGKILL)
+
+
+def detached(mydocker: "Mydocker", *words: str | bytes, **more: Any) -> str:
+    """Start a container that lives on: `run -d` with these words. Returns its id.
+
+    Expects status 0, nothing on stderr, and on stdout one line with an id of 64 hex digits. more:
+    what a call of `mydocker` takes. If it does not end by itself, `end_detached` ends it.
+    """
+    __tracebackhide__ = True
+    call = expect(mydocker("run", "-d", *words, **more), status=0, err="")
+    identity = call.text.removesuffix("\n")
+    is_one = re.fullmatch("[0-9a-f]{64}", identity) is not None
+    check(is_one, "the id of the container on a line of its own: 64 hex digits", repr(identity))
+    return identity
+
+
+def container_process(mydocker: "Mydocker", identity: str | None = None) -> Process:
+    """PID 1 of the container with this id, as the host sees it; of the only one if there is no id.
+
+    It is waited for, and one that has ended does not count. Raises Unmet where there is no such
+    process, or more than one.
+    """
+    __tracebackhide__ = True
+    host = mydocker.host
+    found = host.until(lambda: container_processes(mydocker, identity), 5.0)
+    if len(found) != 1:
+        there = "; ".join(str(process) for process in host.processes()) or "no process"
+        whose = "the container" if identity is None else f"the container {identity[:12]}"
+        expected = f"one process that is PID 1 in {whose}, and lives"
+        raise Unmet([*_last_call(mydocker), ("found", there), ("expected", expected)])
+    return found[0]
+
+
+def container_processes(mydocker: "Mydocker", identity: str | None = None) -> list[Process]:
+    """The PID 1s of all containers that live on the scratch host, or of the one with this id."""
+    return [
+        process
+        for process in mydocker.host.processes()
+        if process.is_first_of_a_container()
+        and process.state != "Z"
+        and (identity is None or _belongs_to(process, identity))
+    ]
+
+
+def end_detached(mydocker: "Mydocker", identity: str | None = None) -> None:
+    """End a container that lives on by killing its PID 1, as `container_process` finds it.
+
+    Waits until that process and its parent, which minds it, are gone: what is left of the container
+    then stays. Raises Unmet if they are not.
+    """
+    __tracebackhide__ = True
+    process = container_process(mydocker, identity)
+    minder = process.parent
+    begun = {pid: start_time(pid) for pid in (process.pid, minder) if pid != mydocker.host.pid}
+    os.kill(process.pid, signal.SIGKILL)
+
+    def left() -> list[int]:
+        return [pid for pid, time in begun.items() if time and start_time(pid) == time]
+
+    mydocker.host.until(lambda: not left())
+    mydocker.notice()
+    names = {process.pid: "PID 1 of the container", minder: "the process that minds it"}
+    there = " and ".join(names[pid] for pid in left())
+    expected = "when PID 1 is killed, it is waited for, and what minds the container ends"
+    if there:
+        raise Unmet(
+            [*_last_call(mydocker), ("found", f"{there}: still there"), ("expected", expected)]
+        )
+
+
+def listed(mydocker: "Mydocker", *options: str, **more: Any) -> list[dict[str, Any]]:
+    """What `ps --no-trunc --format json` shows, in its order. options: such as `-a`."""
+    __tracebackhide__ = True
+    words = ("ps", *options, "--no-trunc", "--format", "json")
+    call = expect(mydocker(*words, **more), status=0, err="")
+    try:
+        rows = [json.loads(line) for line in call.text.splitlines()]
+    except ValueError:
+        rows = [None]
+    objects = all(isinstance(row, dict) for row in rows)
+    check(objects, "on each line of stdout, one JSON object", call.text, call)
+    return rows
+
+
+@contextlib.contextmanager
+def stranger(mydocker: "Mydocker", inner: int) -> Iterator[None]:
+    """A process of the host's that gets this PID there, and lives to the end of the block."""
+    __tracebackhide__ = True
+    script = f"""exec 3<&0; echo {inner - 1} > /proc/sys/kernel/ns_last_pid; cat <&3 &
+        echo $$ > /proc/sys/kernel/ns_last_pid; wait"""  # new numbers for those who come later
+    running = mydocker.host.start(["sh", "-c", script], env=mydocker.env, stdin=None)
+    running.type(b"ready\n")
+    started(running)
+    there = [process for process in running.descendants() if process.inner == inner]
+    check(there, f"a process of the host's with the PID {inner}", running.descendants())
+    yield
+    with contextlib.suppress(BrokenPipeError):
+        running.type(b"here\n")
+    lives = running.wait_for_output(b"here\n")  # one that a signal is on its way to says nothing
+    check(lives, f"{there[0]} of the host lives: it is a stranger", "it was killed")
+    os.kill(there[0].pid, signal.SIGKILL)
+    running.wait()
+
+
+def spent(running: Running, *, with_children: bool = False) -> float:
+    """The CPU time that a program has used, in milliseconds; endless if it has ended.
+
+    with_children: and what it started, as far as that still runs.
+    """
+    try:
+        pids = [running.pid]
+        pids += [process.pid for process in running.descendants()] if with_children else []
+        nanoseconds = _cpu_time(pids[0])
+    except (ProcessLookupError, FileNotFoundError):
+        return float("inf")
+    for pid in pids[1:]:
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+            nanoseconds += _cpu_time(pid)
+    return nanoseconds / 1_000_000
+
+
+def _cpu_time(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
+
+
+def wait_for_moment(running: Running, milliseconds: float) -> None:
+    """Wait until a program has used that much CPU time, or has ended; for a second at most."""
+    enough = milliseconds * running.host.patience
+    running.host.until(lambda: spent(running) >= enough, seconds=1)
+
+
+def check(condition: object, expected: str, got: object, call: Call | None = None) -> None:
+    """Expect a condition to hold. expected: what, as a sentence; got: what there was instead."""
+    __tracebackhide__ = True
+    if not condition:
+        rows = call.rows() if call else []
+        raise Unmet([*rows, ("found", str(got)), ("expected", expected)])
+
+
+def _belongs_to(process: Process, identity: str) -> bool:
+    """Whether its cgroup or its hostname says that it is of this container."""
+    try:
+        groups = Path(f"/proc/{process.pid}/cgroup").read_text()
+    except OSError:  # it has ended
+        return False
+    if identity in groups:
+        return True
+    words = ["nsenter", f"--uts=/proc/{process.pid}/ns/uts", "cat", "/proc/sys/kernel/hostname"]
+    told = subprocess.run(words, capture_output=True, text=True, check=False)
+    return told.stdout.strip() == identity[:12]
+
+
+def _last_call(mydocker: "Mydocker") -> list[tuple[str, str]]:
+    return mydocker.calls[-1].rows() if mydocker.calls else []
+
+
+def _missing_from_complaint(call: Call, words: list[str]) -> list[str]:
+    lines = call.errors.splitlines()
+    if "Traceback (most recent call last)" in call.errors:
+        return [
+            "no traceback: an error is one line on stderr, for the person who typed the command"
+        ]
+    if call.in_its_own_words:
+        return [] if lines else ["something on stderr that says what went wrong"]
+    if len(lines) != 1:
+        return [f"one line on stderr that says what went wrong, not {len(lines)}"]
+    return [f"a message that names {word!r}" for word in words if word not in call.errors]
+
+
+def _remark(call: Call) -> list[tuple[str, str]]:
+    if "Traceback (most recent call last)" not in call.errors:
+        return []
+    last = call.errors.strip().splitlines()[-1]
+    return [("note", f"the program under test ended with a Python traceback of its own: {last}")]
+
+
+def _bytes(text: bytes | str) -> bytes:
+    return text.encode() if isinstance(text, str) else text

@@ -1,0 +1,174 @@
+"""What the user typed: commands, options, values. The grammar is that of the `docker` command.
+
+`run` is read here by hand: options end at IMAGE, and what follows belongs to the container.
+(argparse does not stop there, and to import it takes half as long as a whole container should.)
+"""
+
+import os
+from collections.abc import Callable
+
+from mydocker.errors import FAILED, MYDOCKER_FAILED, MydockerError, complain, from_kernel
+
+HELP = """\
+Usage: mydocker run [OPTIONS] IMAGE [COMMAND] [ARG...]
+
+Run a command in a new container.
+
+Options:
+  -i, --interactive   Keep stdin attached
+  -t, --tty           Hand the terminal on to the command
+      --rm            Remove the container when it ends
+      --name NAME     Give the container a name
+"""
+
+NAME_LENGTH = 128
+
+
+class RunRequest:
+    """What a `run` asks for. The attributes are the options' long names."""
+
+    def __init__(self) -> None:
+        self.help = False
+        self.interactive = False
+        self.tty = False
+        self.rm = False
+        self.name: str | None = None
+        self.image = ""
+        self.command: list[str] = []
+
+
+def main(arguments: list[str]) -> int:
+    """Carry out one command line. Returns the exit status; errors are told on stderr."""
+    try:
+        return dispatch(arguments)
+    except MydockerError as error:
+        complain(str(error))
+        return error.status
+    except OSError as error:
+        complain(str(from_kernel(error)))
+        return MYDOCKER_FAILED
+    except KeyboardInterrupt:
+        return 130  # 128 + SIGINT, as a shell counts it
+
+
+def dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("help", "-h", "--help"):
+        return show_help()
+    if arguments[0] == "run":
+        from mydocker.commands.run import run
+
+        request = read_run(arguments[1:])
+        return show_help() if request.help else run(request)
+    raise MydockerError(arguments[0], "no such command, see 'mydocker --help'", FAILED)
+
+
+def show_help() -> int:
+    os.write(1, HELP.encode())
+    return 0
+
+
+def read_run(words: list[str]) -> RunRequest:
+    """Read what stands behind `run`. Raises MydockerError that names the wrong word."""
+    request = RunRequest()
+    rest = read_options(request, words)
+    if request.help:
+        return request
+    if not rest:
+        raise MydockerError("run", "IMAGE is missing, see 'mydocker run --help'", FAILED)
+    request.image = str(checked(image_name, "IMAGE", rest[0]))
+    request.command = rest[1:]
+    if not request.command:
+        raise MydockerError(f"run {request.image}", "no command given, and none in the image")
+    return request
+
+
+def read_options(request: RunRequest, words: list[str]) -> list[str]:
+    """Set the options that stand before IMAGE. Returns the words from IMAGE on."""
+    rest = list(words)
+    while rest and rest[0].startswith("-") and rest[0] != "-":
+        word = rest.pop(0)
+        if word == "--":
+            break
+        if word.startswith("--"):
+            option, equals, value = word.partition("=")
+            set_option(request, option, value if equals else None, rest)
+        else:
+            read_letters(request, word[1:], rest)
+    return rest
+
+
+def read_letters(request: RunRequest, letters: str, rest: list[str]) -> None:
+    """Set options by their letters: `-it`, `-x=VALUE`, and `-xVALUE` where x takes one."""
+    while letters:
+        option, letters = f"-{letters[0]}", letters[1:]
+        value = None
+        if letters and (option in VALUES or letters.startswith("=")):
+            value, letters = letters.removeprefix("="), ""
+        set_option(request, option, value, rest)
+
+
+def set_option(request: RunRequest, option: str, value: str | None, rest: list[str]) -> None:
+    """Set one option; `value` is what was attached to it, else it is the first of `rest`."""
+    if option in FLAGS:
+        value = "true" if value is None else value
+        setattr(request, FLAGS[option], checked(boolean, option, value))
+    elif option in VALUES:
+        if value is None:
+            if not rest:
+                raise MydockerError(f"run {option}", "a value is missing")
+            value = rest.pop(0)
+        attribute, read = VALUES[option]
+        setattr(request, attribute, checked(read, option, value))
+    else:
+        raise MydockerError(f"run {option}", "no such option, see 'mydocker run --help'")
+
+
+def checked(read: Callable[[str], object], what: str, value: str) -> object:
+    """Read a value; one that is wrong is told together with what it was meant for."""
+    try:
+        return read(value)
+    except ValueError as error:
+        raise MydockerError(f"run {what} '{value}'", str(error)) from error
+
+
+def boolean(text: str) -> bool:
+    if text.lower() in ("1", "t", "true"):
+        return True
+    if text.lower() in ("0", "f", "false"):
+        return False
+    raise ValueError("neither true nor false")
+
+
+def container_name(text: str) -> str:
+    if len(text) < 2 or not of_name_characters(text):
+        raise ValueError("a container's name is [a-zA-Z0-9][a-zA-Z0-9_.-]+")
+    return text
+
+
+def image_name(text: str) -> str:
+    if text != text.lower() or not of_name_characters(text):
+        raise ValueError("an image's name is [a-z0-9][a-z0-9_.-]*")
+    if text.endswith(".tar"):
+        raise ValueError("an image's name does not end in .tar")
+    return text
+
+
+def of_name_characters(text: str) -> bool:
+    if len(text) > NAME_LENGTH:
+        raise ValueError(f"a name has {NAME_LENGTH} characters at most")
+    return text[:1].isalnum() and text.isascii() and all(c.isalnum() or c in "_.-" for c in text)
+
+
+FLAGS = {
+    "--help": "help",
+    "-i": "interactive",
+    "--interactive": "interactive",
+    "-t": "tty",
+    "--tty": "tty",
+    "--rm": "rm",
+}
+
+# an option that takes a value: the attribute that it sets, and what reads the value
+VALUES: dict[str, tuple[str, Callable[[str], object]]] = {
+    "--name": ("name", container_name),
+}

@@ -1,0 +1,30 @@
+"""What can go wrong, and how a person is told."""
+
+import os
+
+FAILED = 1  # a command that failed, or that was given the wrong number of arguments
+MYDOCKER_FAILED = 125  # mydocker itself failed, or an option or its value is wrong
+
+
+class MydockerError(Exception):
+    """Something that the user has to know: what was tried, and why it did not work.
+
+    status: the exit status that mydocker ends with.
+    """
+
+    def __init__(self, tried: str, why: str, status: int = MYDOCKER_FAILED) -> None:
+        super().__init__(f"{tried}: {why}")
+        self.tried = tried
+        self.why = why
+        self.status = status
+
+
+def from_kernel(error: OSError, status: int = MYDOCKER_FAILED) -> MydockerError:
+    """What to tell of a system call that failed. `linux.py` puts what was tried in `filename`."""
+    return MydockerError(str(error.filename or "run"), error.strerror or str(error), status)
+
+
+def complain(text: str) -> None:
+    """Write one line to stderr, whatever the user typed into it."""
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in f"mydocker: {text}")
+    os.write(2, line.encode(errors="backslashreplace") + b"\n")

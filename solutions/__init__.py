@@ -1,0 +1,1 @@
+"""The reference: the finished runtime in `mydocker/`, and the way there in `steps/`."""

@@ -1,0 +1,1 @@
+"""mydocker: a Docker of your own."""

@@ -1,0 +1,1 @@
+"""The commands of mydocker, a file for each."""

@@ -1,0 +1,26 @@
+"""mydocker stop: containers that run come to their end."""
+
+import os
+
+from mydocker import lifecycle
+from mydocker.container import Container, all_containers, find
+from mydocker.errors import FAILED, MydockerError, complain
+
+
+def stop(names: list[str], seconds: int) -> int:
+    """Stop containers, and print the name of each that has been found. Returns 1 if one was not."""
+    everyone = list(all_containers(lambda path: None))
+    found: dict[str, Container] = {}
+    for name in names:
+        try:
+            found[name] = find(name, f"stop {name}", everyone)
+        except MydockerError as error:
+            complain(str(error))
+    different = {container.identity: container for container in found.values()}
+    left = {c.identity for c in lifecycle.stop(list(different.values()), seconds)}
+    for name in names:
+        if name in found and found[name].identity in left:
+            complain(f"stop {name}: it is still there, though it was killed")
+        elif name in found:
+            os.write(1, f"{name}\n".encode())
+    return FAILED if left or len(found) < len(set(names)) else 0

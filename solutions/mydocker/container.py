@@ -1,0 +1,291 @@
+"""What is known of a container: its record, `containers/NAME/config.json` below MYDOCKER_ROOT.
+
+It is replaced in one rename, so that whoever reads it sees an old one or a new one, and needs no
+lock. What it says is compared with what there is: a container whose minder was killed has ended,
+too, though nobody was left to record that.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+
+from mydocker import paths, process
+from mydocker.cgroups.files import read
+from mydocker.errors import FAILED, MydockerError
+from mydocker.image import IMAGE_LINK, directory_by_key
+from mydocker.process import Process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any  # takes as long to import as a third of a whole start
+
+KILLED = 137  # 128 + SIGKILL: how a container ends together with its minder
+RECORD = "config.json"
+
+
+class Container:
+    """The attributes are what is recorded.
+
+    driver: the storage driver of its layer. created, finished: in seconds since 1970. boot_id:
+    which boot its processes are of. minder, process: the one outside, and PID 1 of the container
+    once it has one.
+    """
+
+    def __init__(
+        self,
+        identity: str,
+        name: str,
+        image: str,
+        command: list[str],
+        environment: dict[str, str],
+    ) -> None:
+        self.identity = identity
+        self.name = name
+        self.image = image
+        self.command = command
+        self.environment = environment
+        self.driver = ""
+        self.created = time.time()
+        self.boot_id = process.boot_id()
+        self.minder = Process.of(os.getpid())
+        self.process: Process | None = None
+        self.exit_status: int | None = None
+        self.finished: float | None = None
+
+    @property
+    def directory(self) -> str:
+        return f"{containers()}/{self.name}"
+
+    def image_directory(self) -> str:
+        """The files that it was started from. Raises OSError where they are gone."""
+        return directory_by_key(os.readlink(f"{self.directory}/{IMAGE_LINK}"))
+
+    # Recording
+
+    def create(self, image_key: str) -> None:
+        """Record it under its name, for which there is none yet. Raises MydockerError otherwise.
+
+        image_key: which files it is started from. They are kept as long as the record is there.
+        """
+        paths.make_directory(paths.root(), 0o700)
+        paths.make_directory(containers())
+        remove_unfinished()
+        new = f"{containers()}/.new-{self.minder.pid}-{self.minder.start}"
+        os.mkdir(new, 0o700)
+        try:
+            os.symlink(image_key, f"{new}/{IMAGE_LINK}")
+            self.write(new)
+            os.rename(new, self.directory)
+        except OSError as error:
+            paths.remove_tree(new)
+            if os.path.isdir(self.directory):
+                why = "there is a container of that name"
+                raise MydockerError(f"run --name {self.name}", why) from error
+            raise
+
+    def has_started(self, pid: int) -> None:
+        self.process = Process.of(pid)
+        self.write(self.directory)
+
+    def has_ended(self, status: int) -> None:
+        self.exit_status = status
+        self.finished = time.time()
+        self.write(self.directory)
+
+    def write(self, directory: str) -> None:
+        """Put the record into its directory, whole or not at all."""
+        new = f"{directory}/.{RECORD}.{os.getpid()}"  # `ps` may write it, too
+        with open(new, "w", encoding="utf-8") as file:
+            file.write(as_json(self.as_values()) + "\n")
+        os.rename(new, f"{directory}/{RECORD}")
+
+    def remove(self) -> None:
+        paths.remove_tree(self.directory)
+
+    @contextlib.contextmanager
+    def locked(self, how: int = fcntl.LOCK_EX) -> Iterator[None]:
+        """Keep others from removing it. Raises FileNotFoundError where somebody has done so."""
+        with paths.locked(self.directory, how) as handle:
+            if not paths.is_still(self.directory, handle):
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.directory)
+            yield
+
+    def as_values(self) -> dict[str, object]:
+        of_process = self.process and vars(self.process)
+        return {
+            "id": self.identity,
+            **{name: vars(self)[name] for name in SIMPLE},
+            "minder": vars(self.minder),
+            "process": of_process,
+        }
+
+    @classmethod
+    def from_values(cls, values: "dict[str, Any]") -> "Container":
+        """Raises KeyError or TypeError for what is no record."""
+        found = cls.__new__(cls)
+        found.identity = values["id"]
+        for name in SIMPLE:
+            setattr(found, name, values[name])
+        found.minder = Process(**values["minder"])
+        found.process = values["process"] and Process(**values["process"])
+        return found
+
+    # What it is doing
+
+    def state(self) -> str:
+        """It is "running", "exited" or "created". An end that nobody saw is recorded now."""
+        if self.exit_status is not None:
+            return "exited"
+        if self.is_of_this_boot():
+            if self.process and self.process.is_alive():
+                return "running"
+            if self.minder.is_alive():
+                return self.state_while_minded()
+        self.died_unseen()
+        return "exited"
+
+    def is_of_this_boot(self) -> bool:
+        """Whether the processes in the record are ones of now: PIDs begin anew at each boot."""
+        return self.boot_id == process.boot_id()
+
+    def read_again(self) -> bool:
+        """Take what is recorded by now. Returns whether there still is a record, and no other's."""
+        with contextlib.suppress(OSError, ValueError):
+            found = load(self.name)
+            if found.identity == self.identity:
+                vars(self).update(vars(found))
+                return True
+        return False
+
+    def state_while_minded(self) -> str:
+        """Either it is about to start, or it has just ended and its minder is about to say so."""
+        if self.process is None:
+            return "created"
+        self.exit_status = self.process.exit_status()
+        self.finished = time.time()
+        if self.exit_status is None:  # the minder has waited for it: then it has also said so
+            self.read_again()
+        return "exited"
+
+    def died_unseen(self) -> None:
+        """Its minder was killed, or the machine went down: nobody else will record the end.
+
+        It may have recorded it just before, after we had read the record.
+        """
+        is_recorded = self.read_again()
+        if self.exit_status is None:
+            self.exit_status = KILLED
+            self.finished = time.time()
+            if is_recorded:
+                with contextlib.suppress(OSError):  # it is the truth all the same
+                    self.write(self.directory)
+
+
+SIMPLE = (
+    *("name", "image", "command", "environment", "driver"),
+    *("created", "boot_id", "exit_status", "finished"),
+)
+
+
+def load(name: str) -> Container:
+    """The container of that name. Raises OSError for no record, ValueError for a torn one."""
+    import json  # takes longer than all that a `run` does before its container runs
+
+    try:
+        return Container.from_values(json.loads(read(f"{containers()}/{name}/{RECORD}")))
+    except (KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"no record: {error!r}") from error
+
+
+def all_containers(tell: Callable[[str], None]) -> Iterator[Container]:
+    """All of them, the newest first. tell: is called with the path of a record that is broken."""
+    found = []
+    for name in names():
+        try:
+            found.append(load(name))
+        except (OSError, ValueError):
+            if os.path.isdir(f"{containers()}/{name}"):  # it may have been removed meanwhile
+                tell(f"{containers()}/{name}")
+    yield from sorted(found, key=lambda container: container.created, reverse=True)
+
+
+def names() -> list[str]:
+    with contextlib.suppress(FileNotFoundError):
+        return [name for name in os.listdir(containers()) if not name.startswith(".")]
+    return []
+
+
+def find(wanted: str, tried: str, everyone: list[Container] | None = None) -> Container:
+    """As `look_for`, but raises MydockerError also where there is none."""
+    found = look_for(wanted, tried, everyone)
+    if found is None:
+        raise MydockerError(tried, "no such container", FAILED)
+    return found
+
+
+def look_for(wanted: str, tried: str, everyone: list[Container] | None = None) -> Container | None:
+    """The container of that id, or of that name, or whose id alone begins so; None for none.
+
+    everyone: all containers, for who looks for many. Raises MydockerError where there is more than
+    one.
+    """
+    if everyone is None:
+        everyone = list(all_containers(lambda path: None))
+    for matches in (
+        [c for c in everyone if c.identity == wanted],
+        [c for c in everyone if c.name == wanted],
+        [c for c in everyone if wanted and c.identity.startswith(wanted)],
+    ):
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            raise MydockerError(tried, f"{len(matches)} containers have an id like that", FAILED)
+    return None
+
+
+def is_broken(name: str) -> bool:
+    """Whether what is there of that very name, one of `names`, is no record."""
+    try:
+        load(name)
+    except (OSError, ValueError):
+        return os.path.lexists(f"{containers()}/{name}")
+    return False
+
+
+def containers() -> str:
+    return f"{paths.root()}/containers"
+
+
+def remove_unfinished() -> None:
+    """Remove what a `run` that was killed had not put in its place yet, and a removal not away."""
+    if not os.path.isdir(containers()):
+        return
+    paths.remove_leftovers(containers())
+    for name in os.listdir(containers()):
+        pid, _, start = name.removeprefix(".new-").partition("-")
+        is_ours = name.startswith(".new-") and pid.isdecimal() and start.isdecimal()
+        if is_ours and not Process(int(pid), int(start)).is_alive():
+            paths.remove_tree(f"{containers()}/{name}")
+
+
+def as_json(value: object) -> str:
+    """A value as JSON. (To import `json` takes half as long as to start a container.)"""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{as_json(k)}: {as_json(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(as_json(item) for item in value) + "]"
+    if isinstance(value, str):
+        return '"' + "".join(escaped(character) for character in value) + '"'
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return repr(value)  # a number
+
+
+def escaped(character: str) -> str:
+    """What JSON has no letter for, surrogates of bytes that are no UTF-8 among it."""
+    if character in '"\\' or character < " " or "\ud800" <= character <= "\udfff":
+        return f"\\u{ord(character):04x}"
+    return character

@@ -1,0 +1,147 @@
+"""How another process gets into a container that runs."""
+
+import contextlib
+import os
+
+from mydocker import cgroups, init, linux, pipe
+from mydocker.cgroups import Group
+from mydocker.cli import ExecRequest
+from mydocker.container import Container
+from mydocker.environment import changed
+from mydocker.errors import FAILED, MYDOCKER_FAILED, MydockerError, from_kernel
+from mydocker.launch import (
+    exit_status,
+    fill_standard_streams,
+    new_terminal,
+    wait_for_end,
+    wait_for_signals_only_when_asked,
+)
+from mydocker.process import Process
+from mydocker.pump import Pump, write_all
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mydocker.terminal import Terminal
+
+END_SECONDS = 1.0
+
+# In this order: behind the mount namespace, the host's /proc is out of reach.
+NAMESPACES = {
+    "uts": linux.CLONE_NEWUTS,
+    "ipc": linux.CLONE_NEWIPC,
+    "net": linux.CLONE_NEWNET,
+    "pid": linux.CLONE_NEWPID,
+    "mnt": linux.CLONE_NEWNS,
+}
+
+
+def run(container: Container, request: ExecRequest, tried: str) -> int:
+    """Run a command in a container and wait for it. Returns its exit status.
+
+    Raises MydockerError where it could not be started: nothing has been run then, and least of all
+    on the host.
+    """
+    first = container.process
+    if container.state() != "running" or first is None:
+        raise not_running(tried)
+    fill_standard_streams()
+    wait_for_signals_only_when_asked()
+    try:
+        return enter_and_run(container, first, request)
+    except OSError as error:
+        # What we wanted to join goes a moment before the process itself does.
+        if first.ends_within(END_SECONDS):
+            raise not_running(tried) from error
+        raise
+
+
+def not_running(tried: str) -> MydockerError:
+    return MydockerError(tried, "the container does not run", FAILED)
+
+
+def enter_and_run(container: Container, first: Process, request: ExecRequest) -> int:
+    parent = os.pidfd_open(os.getpid())
+    ours = os.open("/proc/self/ns/pid", os.O_RDONLY)
+    with first.held():
+        doors = cgroups.find(f"mydocker-{container.identity}").doors()
+        namespaces = {
+            kind: os.open(f"/proc/{first.pid}/ns/{name}", os.O_RDONLY)
+            for name, kind in NAMESPACES.items()
+        }
+    terminal = new_terminal() if request.tty else None
+    # All of them before the fork. A child that is in there, and has not joined them all, could be
+    # found by the container's processes, and through its /proc/PID/root the host's files.
+    for kind, namespace in namespaces.items():
+        linux.setns(namespace, kind)
+    command_to_read, command_to_write = os.pipe()
+    failure_to_read, failure_to_write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(command_to_write)
+        os.close(failure_to_read)
+        of_terminal = {"TERM": "xterm"} if request.tty else {}
+        environment = changed({**of_terminal, **container.environment}, request.environment)
+        become_the_command(
+            environment, request, terminal, doors, parent, command_to_read, failure_to_write
+        )
+    os.close(command_to_read)
+    os.close(failure_to_write)
+    linux.setns(ours, linux.CLONE_NEWPID)
+    return mind(pid, request, terminal, command_to_write, failure_to_read)
+
+
+def mind(
+    pid: int,
+    request: ExecRequest,
+    terminal: "Terminal | None",
+    command_to_write: int,
+    failure_to_read: int,
+) -> int:
+    """Send the child its command, and wait for its end. Returns the exit status."""
+    pump = Pump(write_all)
+    with contextlib.ExitStack() as undo:
+        failure = pipe.wait_until_ready(failure_to_read)
+        if not failure:
+            if terminal:
+                undo.callback(terminal.restore)
+                terminal.receive()
+                pump.start({1: terminal.master})
+                if request.interactive:
+                    terminal.pass_keys_on()
+            with contextlib.suppress(BrokenPipeError):  # it was killed: then it has an end to read
+                pipe.send_command(command_to_write, request.command)
+            failure = pipe.receive_failure(failure_to_read)
+        if failure:
+            os.waitpid(pid, 0)
+            raise failure
+        ended = wait_for_end(pid, terminal)
+        pump.finish()
+    return exit_status(ended)
+
+
+def become_the_command(
+    environment: dict[str, str],
+    request: ExecRequest,
+    terminal: "Terminal | None",
+    doors: list[int],
+    parent: int,
+    command_to_read: int,
+    failure_to_write: int,
+) -> None:
+    """In the container's namespaces: turn into the command. Never returns to the code that forked.
+
+    doors: what to write to, to be in the container's groups.
+    """
+    try:
+        init.die_with(parent)
+        Group.enter(doors)
+        init.attach_streams(request, {}, terminal)
+        init.forget_the_caller()
+        pipe.tell_ready(failure_to_write)
+        init.execute(pipe.receive_command(command_to_read), environment)
+    except MydockerError as error:
+        pipe.send_failure(failure_to_write, error)
+    except OSError as error:
+        pipe.send_failure(failure_to_write, from_kernel(error))
+    finally:
+        os._exit(MYDOCKER_FAILED)

@@ -1,0 +1,34 @@
+"""A line that says how far something is, for whoever waits at a terminal."""
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+
+FIRST_SECONDS = 1.0  # what is done by then says nothing
+NEXT_SECONDS = 0.25
+CLEAR_LINE = "\r\x1b[K"
+
+
+@contextlib.contextmanager
+def shown(what: str, measure: Callable[[], int]) -> Iterator[None]:
+    """Show on stderr how many bytes there are so far, as long as the block takes."""
+    if not os.isatty(2):
+        yield
+        return
+    done = threading.Event()
+    thread = threading.Thread(target=show, args=(what, measure, done), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def show(what: str, measure: Callable[[], int], done: threading.Event) -> None:
+    if done.wait(FIRST_SECONDS):
+        return
+    while not done.wait(NEXT_SECONDS):
+        os.write(2, f"{CLEAR_LINE}{what}: {measure() // 1_000_000} MB".encode())
+    os.write(2, CLEAR_LINE.encode())

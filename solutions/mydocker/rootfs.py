@@ -1,0 +1,70 @@
+"""What the container sees as its file system. Runs inside, in the container's mount namespace."""
+
+import os
+
+from mydocker import linux, volume
+from mydocker.layer import Layer
+from mydocker.volume import Volume
+
+# null, zero, ...: what a program finds in /dev wherever it runs, as (major, minor). See null(4).
+DEVICES = {
+    "null": (1, 3),
+    "zero": (1, 5),
+    "full": (1, 7),
+    "random": (1, 8),
+    "urandom": (1, 9),
+    "tty": (5, 0),
+}
+LINKS = {
+    "ptmx": "pts/ptmx",
+    "fd": "/proc/self/fd",
+    "stdin": "/proc/self/fd/0",
+    "stdout": "/proc/self/fd/1",
+    "stderr": "/proc/self/fd/2",
+}
+GROUP_TTY = 5
+
+
+def enter(layer: Layer, volumes: list[Volume]) -> None:
+    """Make the image with the layer above it the root, and let go of the host's files for good.
+
+    All that follows is done from inside: no link in the image can lead it to the host.
+    """
+    os.umask(0)  # modes are as they are written here
+    trees = volume.take_sources(volumes)
+    pivot_into(layer.mount())
+    mount_kernel_file_systems()
+    fill_dev()
+    volume.mount(volumes, trees)
+
+
+def pivot_into(new_root: str) -> None:
+    """Swap the roots. Unlike after chroot, no path is left that leads to the old one."""
+    os.chdir(new_root)
+    linux.pivot_root(".", ".")
+    linux.umount2(".", linux.MNT_DETACH)
+    os.chdir("/")
+
+
+def mount_kernel_file_systems() -> None:
+    """/proc and /sys show the namespaces in which they are mounted, /dev begins empty."""
+    for mount_point in ("/proc", "/sys", "/dev"):
+        if not os.path.isdir(mount_point):
+            os.mkdir(mount_point, 0o755)
+    quiet = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
+    linux.mount("proc", "/proc", "proc", quiet)
+    linux.mount("sysfs", "/sys", "sysfs", quiet | linux.MS_RDONLY)
+    linux.mount("tmpfs", "/dev", "tmpfs", linux.MS_NOSUID, "mode=755,size=64m")
+
+
+def fill_dev() -> None:
+    for name, (major, minor) in DEVICES.items():
+        os.mknod(f"/dev/{name}", 0o20666, os.makedev(major, minor))
+    for name, target in LINKS.items():
+        os.symlink(target, f"/dev/{name}")
+    for name in ("pts", "shm"):
+        os.mkdir(f"/dev/{name}", 0o755)
+    terminals = f"newinstance,ptmxmode=0666,mode=0620,gid={GROUP_TTY}"
+    linux.mount("devpts", "/dev/pts", "devpts", linux.MS_NOSUID | linux.MS_NOEXEC, terminals)
+    shared = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
+    linux.mount("shm", "/dev/shm", "tmpfs", shared, "mode=1777,size=64m")

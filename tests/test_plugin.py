@@ -1,0 +1,218 @@
+"""The pytest plugin, tried on small test files and small programs under test."""
+
+import os
+import subprocess
+
+import pytest
+
+from dojo import clone, lab
+
+pytest_plugins = ["pytester"]
+
+WORKS = (
+    'case "$1" in run) shift; while [ "$1" != busybox ]; do shift; done; shift; exec "$@";; esac'
+)
+
+
+@pytest.fixture(autouse=True)
+def lab_here(request: pytest.FixtureRequest) -> None:
+    reason = lab.cannot(["namespaces", "cgroup"])
+    if reason is not None:
+        if request.config.getoption("--strict-lab"):
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+
+
+@pytest.fixture
+def under_test(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
+    """Run test code against a program under test that is a shell script."""
+    monkeypatch.setenv("PYTHONPATH", str(clone.here().root))
+    plugins = [] if registered() else ["-p", "dojo.plugin"]
+
+    def run(program: str, code: str, *options: str) -> pytest.RunResult:
+        script = pytester.path / "program"
+        script.write_text(f"#!/bin/sh\n{program}\n")
+        script.chmod(0o755)
+        pytester.makepyfile(f"from dojo.testing import check, expect\n\n\n{code}")
+        arguments = ["-p", "no:cacheprovider", *plugins, "--mydocker", str(script), *options]
+        return pytester.runpytest_subprocess(*arguments)
+
+    return run
+
+
+def registered() -> bool:
+    from importlib.metadata import entry_points
+
+    return any(point.value == "dojo.plugin" for point in entry_points(group="pytest11"))
+
+
+TEST = '''
+def test_it(mydocker):
+    """It is good for something."""
+    expect(mydocker("run", "busybox", "echo", "hello"), status=0, out="hello\\n")
+'''
+
+
+def test_a_program_that_does_what_it_should(under_test) -> None:
+    under_test(WORKS, TEST).assert_outcomes(passed=1)
+
+
+def test_the_whole_call_is_shown(under_test) -> None:
+    result = under_test("echo wrong; echo other >&2; exit 3", TEST)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*ran       mydocker run busybox echo hello",
+            "*status    3",
+            "*stdout    wrong",
+            "*stderr    other",
+            "*expected  status 0",
+            "*expected  stdout exactly hello",
+        ]
+    )
+
+
+def test_a_program_that_hangs_is_ended_and_shown_with_its_output(under_test) -> None:
+    code = TEST.replace('"hello"', '"hello", seconds=0.5')
+    result = under_test("echo so far; exec sleep 1000", code)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*stdout    so far", "*problem   it did not end within*"])
+
+
+def test_a_program_that_prints_megabytes_is_cut(under_test) -> None:
+    result = under_test("head -c 50000000 /dev/zero | tr '\\0' x; exit 0", TEST)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*problem   it wrote 50000000 bytes to stdout"])
+    assert len(result.stdout.str()) < 20_000
+
+
+def test_a_program_that_forks_without_end_is_ended(under_test) -> None:
+    code = TEST.replace('"hello"', '"hello", seconds=2')
+    under_test("while :; do sleep 98765 & done", code).assert_outcomes(failed=1)
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    assert "sleep 98765" not in listed.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("leak", "word"),
+    [
+        ("mount -t tmpfs left-over /mnt", "a mount was left: /mnt"),
+        ("setsid sleep 1000 >/dev/null 2>&1 &", "sleep 1000` was left"),
+        ("mkdir $MYDOCKER_ROOT/mnt", "/mnt was left"),
+    ],
+)
+def test_a_leak_fails_a_test_that_passed(under_test, leak: str, word: str) -> None:
+    result = under_test(f"{leak}\n{WORKS}", TEST)
+    result.assert_outcomes(failed=1)
+    assert word in result.stdout.str()
+    result.stdout.fnmatch_lines(["*expected  when a container has ended, nothing of it remains*"])
+
+
+def test_a_leak_does_not_hide_why_a_test_failed(under_test) -> None:
+    result = under_test("mount -t tmpfs left-over /mnt; exit 3", TEST)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*expected  status 0"])
+
+
+def test_a_traceback_of_the_program_is_called_its_own(under_test) -> None:
+    result = under_test(f"exec {os.sys.executable} -c 'import nothing_of_that_name'", TEST)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*note*a Python traceback of its own: ModuleNotFoundError*"])
+
+
+def test_tests_do_not_see_each_other_under_xdist(under_test) -> None:
+    code = """
+import pytest
+
+@pytest.mark.parametrize("number", range(8))
+def test_it(mydocker, number):
+    call = mydocker("run", "busybox", "sh", "-c", "echo $MYDOCKER_ROOT; ls $MYDOCKER_ROOT")
+    expect(call, status=0)
+    check(call.text.endswith("images\\n"), "a root of its own", call.text)
+"""
+    under_test(WORKS, code, "-n", "2").assert_outcomes(passed=8)
+
+
+def test_no_such_program(under_test, pytester: pytest.Pytester) -> None:
+    assert under_test(WORKS, TEST).ret == 0
+    plugins = [] if registered() else ["-p", "dojo.plugin"]
+    result = pytester.runpytest_subprocess(*plugins, "--mydocker", "no-such-program --x")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*no-such-program: no such program*"])
+
+
+CHAPTER = clone.here().chapters / "3_1"
+
+
+def collect(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
+    plugins = [] if registered() else ["-p", "dojo.plugin"]
+    root = f"--rootdir={clone.here().root}"
+    ini = ["-c", str(clone.here().root / "pyproject.toml")]
+    options = ["-p", "no:cacheprovider", "--collect-only", "-q"]
+    return pytester.runpytest_subprocess(*ini, root, *plugins, *options, *arguments)
+
+
+def test_a_chapter_is_chosen_by_its_number(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(clone.here().root))
+    chapters = str(clone.here().chapters)
+    for typed in ("3.2", "3_2"):
+        collected = collect(pytester, chapters, "--chapter", typed).stdout.str()
+        assert "test_limits.py" in collected
+        assert "test_run.py" not in collected
+    wrong = collect(pytester, chapters, "--chapter", "9.9")
+    assert wrong.ret == pytest.ExitCode.USAGE_ERROR
+    wrong.stderr.fnmatch_lines(["*no chapter '9.9'*3.1*"])
+
+
+def test_tasks_come_in_their_order(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(clone.here().root))
+    lines = collect(pytester, str(CHAPTER)).stdout.str().splitlines()
+    names = [line.rpartition("::")[2] for line in lines if "::" in line]
+    assert names[0] == "test_a_command_that_succeeds_ends_with_0"
+    assert names[-1] == "test_an_unknown_command_of_mydocker_is_told"
+
+
+def test_what_the_machine_cannot_run_is_skipped_or_fails(
+    under_test, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a test in a chapter has needs: one of 3.1 gets a need that no machine here meets."""
+    monkeypatch.delenv("KATA_LAB_LACKS", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(clone.here().root))
+    plugins = [] if registered() else ["-p", "dojo.plugin"]
+    pytester.makeconftest(
+        """
+        import pytest
+        from dojo import lab
+
+        lab.cannot = lambda needs: "no AUFS in this kernel" if "aufs" in needs else None
+        """
+    )
+    test = CHAPTER / "test_run.py"
+    options = ["-p", "no:cacheprovider", "-rs", "--import-mode=importlib", "-k", "succeeds"]
+    root = f"--rootdir={clone.here().root}"
+    call = [*plugins, *options, root, "-p", "conftest", str(test), "--mydocker", "/bin/true"]
+    pytester.makepyfile(
+        force_need="""
+        import pytest
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_collection_modifyitems(items):
+            for item in items:
+                item.add_marker(pytest.mark.needs("aufs"))
+        """
+    )
+    monkeypatch.syspath_prepend(str(pytester.path))
+    monkeypatch.setenv("PYTHONPATH", f"{clone.here().root}:{pytester.path}")
+    skipped = pytester.runpytest_subprocess(*call, "-p", "force_need")
+    assert skipped.parseoutcomes()["skipped"] == 1
+    skipped.stdout.fnmatch_lines(["*no AUFS in this kernel*"])
+    strict = pytester.runpytest_subprocess(*call, "-p", "force_need", "--strict-lab")
+    strict.stdout.fnmatch_lines(["*this machine cannot run it: no AUFS in this kernel*"])
+    assert strict.ret == pytest.ExitCode.TESTS_FAILED
+    monkeypatch.setenv("KATA_LAB_LACKS", "aufs")
+    known = pytester.runpytest_subprocess(*call, "-p", "force_need", "--strict-lab")
+    assert known.parseoutcomes()["skipped"] == 1

@@ -1,0 +1,117 @@
+"""The reference as an instructor runs it, in front of people: `kata solution CHAPTER -- run …`."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from dojo import clone, lab, trees
+
+SECONDS = 20
+KATA = [sys.executable, "-m", "dojo", "solution", "3.3", "--"]
+SOLUTIONS = [sys.executable, "-m", "solutions", "3.3"]
+PROMPT = re.compile(rb"[#$] ")
+
+
+@pytest.fixture(autouse=True)
+def lab_here(request: pytest.FixtureRequest) -> None:
+    reason = lab.cannot(["namespaces", "cgroup"])
+    if reason is not None:
+        if request.config.getoption("--strict-lab"):
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+
+
+def spawn(program: list[str], *words: str) -> pexpect.spawn:
+    command, *arguments = [*program, *words]
+    root = str(clone.here().root)
+    return pexpect.spawn(
+        command, arguments, cwd=root, timeout=SECONDS, env={**os.environ, "PS1": "$ "}
+    )
+
+
+@pytest.mark.parametrize("program", [KATA, SOLUTIONS], ids=["kata solution", "python -m solutions"])
+def test_a_shell_in_a_container_on_a_terminal(program: list[str]) -> None:
+    hostname = Path("/proc/sys/kernel/hostname").read_text()
+    shell = spawn(program, "run", "--rm", "-it", "busybox", "sh")
+    shell.expect(PROMPT)
+    shell.sendline("echo pid=$$")
+    shell.expect(rb"pid=1\r")
+    shell.expect(PROMPT)
+    shell.sendline("cd /proc; echo processes= [0-9]*")
+    shell.expect(rb"processes= ([0-9 ]+)\r")
+    assert len(shell.match[1].split()) <= 2
+    shell.sendline("echo changed > /proc/sys/kernel/hostname; cat /proc/sys/kernel/hostname")
+    shell.expect(rb"\nchanged\r")
+    assert Path("/proc/sys/kernel/hostname").read_text() == hostname
+    shell.sendline("exit 7")
+    shell.expect(pexpect.EOF)
+    shell.close()
+    assert shell.exitstatus == 7
+
+
+def test_over_its_memory_it_ends_with_137() -> None:
+    take = ["sh", "-c", "dd if=/dev/zero of=/dev/null bs=64M count=1; exit $?"]
+    for limit, status in (("128m", 0), ("32m", 137)):
+        run = spawn(KATA, "run", "--rm", "-m", limit, "busybox", *take)
+        run.expect(pexpect.EOF)
+        run.close()
+        assert run.exitstatus == status
+
+
+def test_the_story_of_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write, delete a file of the image, commit, run from the new image; the old one stays."""
+    monkeypatch.setenv("MYDOCKER_ROOT", str(tmp_path / "root"))
+    kata = ["4.4" if word == "3.3" else word for word in KATA]
+    script = "echo new > /new; rm /etc/passwd; echo ready; sleep 1000"
+    box = spawn(kata, "run", "--rm", "--name", "box", "busybox", "sh", "-c", script)
+    box.expect(b"ready")
+    image = tmp_path / "root/images/busybox"
+    before = trees.describe(image)
+    commit = spawn(kata, "commit", "box", "copy")
+    commit.expect(rb"^copy\r\n")
+    commit.expect(pexpect.EOF)
+    os.kill(box.pid, signal.SIGTERM)  # PID 1 has no handler for it: it goes on
+    box.kill(signal.SIGKILL)
+    box.expect(pexpect.EOF)
+    shown = spawn(kata, "run", "--rm", "copy", "sh", "-c", "cat /new; cat /etc/passwd; exit 7")
+    shown.expect(rb"new\r\n.*/etc/passwd.*No such file")
+    shown.expect(pexpect.EOF)
+    shown.close()
+    assert shown.exitstatus == 7
+    assert trees.describe(image) == before
+    images = spawn(kata, "images")
+    images.expect(rb"IMAGE.*busybox .*copy ")
+    images.expect(pexpect.EOF)
+
+
+def test_the_root_file_system_becomes_an_image(tmp_path: Path) -> None:
+    environment = {**os.environ, "MYDOCKER_ROOT": str(tmp_path / "root")}
+    words = [sys.executable, "-m", "dojo", "rootfs", "--import"]
+    done = subprocess.run(
+        words, cwd=clone.here().root, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"Image busybox is in {tmp_path}/root/images.\n"
+    assert (tmp_path / "root/images/busybox/bin/busybox").exists()
+
+
+def test_an_unknown_chapter_is_one_line() -> None:
+    for program in (KATA, SOLUTIONS):
+        good = spawn(program, "run", "busybox", "true")
+        good.expect(pexpect.EOF)
+        good.close()
+        assert good.exitstatus == 0
+        bad = spawn(
+            ["9.9" if word == "3.3" else word for word in program], "run", "busybox", "true"
+        )
+        bad.expect(pexpect.EOF)
+        bad.close()
+        assert bad.exitstatus == 2
+        assert b"9.9" in bad.before
+        assert len(bad.before.splitlines()) == 1

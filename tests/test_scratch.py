@@ -1,0 +1,208 @@
+"""The scratch host: what stands for a machine in each test of a chapter."""
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dojo import lab
+from dojo.errors import KataError
+from dojo.scratch import ScratchHost, groups, leaks
+
+ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+
+
+@pytest.fixture
+def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ScratchHost]:
+    reason = lab.cannot(["namespaces", "cgroup"])
+    if reason is not None:
+        if request.config.getoption("--strict-lab"):
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    host = ScratchHost(next(groups.unique_names()), writable=[tmp_path])
+    yield host
+    host.close()
+
+
+def shell(host: ScratchHost, script: str, **more):
+    return host.run(["sh", "-c", script], env=ENV, **more)
+
+
+@pytest.mark.parametrize("name", ["cgroup", "ipc", "mnt", "net", "pid", "uts"])
+def test_it_has_namespaces_of_its_own(host: ScratchHost, name: str) -> None:
+    inside = shell(host, f"readlink /proc/self/ns/{name}").text.strip()
+    assert inside.startswith(f"{name}:[")
+    assert inside != os.readlink(f"/proc/self/ns/{name}")
+
+
+def test_its_root_is_shared(host: ScratchHost) -> None:
+    (root,) = [line for line in host.mountinfo() if line.split()[4] == "/"]
+    assert " shared:" in root
+    before = Path("/proc/self/mountinfo").read_text()
+    assert shell(host, "mount -t tmpfs of-the-test /mnt").status == 0
+    assert any("of-the-test" in line for line in host.mountinfo())
+    assert Path("/proc/self/mountinfo").read_text() == before
+
+
+def test_the_files_of_the_machine_are_read_only(host: ScratchHost, tmp_path: Path) -> None:
+    """A mydocker that is no container yet runs its commands among them: so do tests, when red."""
+    mine, other = tmp_path / "mine", tmp_path.with_name("other")
+    for directory in (mine, other):
+        directory.mkdir()
+        (directory / "file").touch()
+    script = f"rm -r {mine}/file {other}/file; touch {mine}/new {other}/new /new; echo >/dev/null"
+    call = shell(host, script)
+    assert call.errors.count("Read-only file system") == 3
+    with pytest.raises(OSError, match="Read-only"):
+        Path(f"/proc/{host.pid}/root{other}/file").unlink()
+    assert [path.name for path in mine.iterdir()] == ["new"]
+    assert [path.name for path in other.iterdir()] == ["file"]
+    assert not Path("/new").exists()
+    assert shell(host, "mount -t tmpfs none /mnt && touch /mnt/x && umount /mnt").status == 0
+
+
+def test_statuses_streams_and_arguments_come_back_as_they_are(host: ScratchHost) -> None:
+    call = host.run(
+        ["sh", "-c", 'cat; printf "%s|" "$@" >&2; exit 7', "sh", b"\xff\n", ""], env=ENV
+    )
+    assert (call.status, call.out, call.err) == (7, b"", b"\xff\n||")
+    assert shell(host, "cat", stdin=b"\0x").out == b"\0x"
+    assert shell(host, "kill -9 $$").status == -signal.SIGKILL
+
+
+def test_a_program_that_is_not_there(host: ScratchHost) -> None:
+    assert host.run(["true"], env=ENV).status == 0
+    with pytest.raises(KataError, match="no-such-program"):
+        host.run(["no-such-program"], env=ENV)
+    assert host.run(["true"], env=ENV).status == 0
+
+
+def test_descriptors_are_0_1_2_and_those_that_are_held(host: ScratchHost) -> None:
+    script = "for fd in 0 1 2 3 4 5 6 7 8 9; do test -e /proc/$$/fd/$fd && printf $fd; done"
+    assert shell(host, script).text == "012"
+    held = os.open("/", os.O_RDONLY)
+    assert shell(host, script, holding=[held, held]).text == "01234"
+    os.close(held)
+
+
+def test_a_call_that_hangs_is_ended_and_keeps_its_output(host: ScratchHost) -> None:
+    call = shell(host, "echo so far; sleep 1000", seconds=0.5)
+    assert call.status is None
+    assert call.text == "so far\n"
+    assert "did not end" in call.problem
+
+
+def test_output_that_is_held_open_is_told(host: ScratchHost) -> None:
+    call = shell(host, "sleep 1000 & echo started")
+    assert call.status == 0
+    assert "still holds" in call.problem
+
+
+def test_endless_output_is_cut(host: ScratchHost) -> None:
+    call = shell(host, "yes", seconds=1.0)
+    assert len(call.out) <= 16 * 1024 * 1024
+    assert "did not end" in call.problem
+    assert len(repr(call)) < 5000
+
+
+def test_a_fork_bomb_ends_with_the_host(host: ScratchHost) -> None:
+    host.start(["sh", "-c", "while :; do sleep 1000 & done"], env=ENV)
+    enough = host.until(lambda: len(host.processes()) > groups.PROCESSES_MOST / 2)
+    assert enough
+    assert len(host.processes()) <= groups.PROCESSES_MOST
+    pids = [process.pid for process in host.processes()]
+    host.close()
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert not any(directory.exists() for directory in host.groups.directories())
+
+
+def test_the_host_cannot_be_ended_from_inside(host: ScratchHost) -> None:
+    shell(host, "kill -9 1; kill -TERM 1")
+    assert shell(host, "echo alive").text == "alive\n"
+
+
+def test_a_terminal_is_the_controlling_one(host: ScratchHost) -> None:
+    running = host.start(
+        ["sh", "-c", 'trap "exit 42" INT; echo ready; while :; do sleep 0.1; done'],
+        env=ENV,
+        terminal=True,
+    )
+    assert running.wait_for_output(b"ready")
+    running.type(b"\x03")
+    assert running.wait().status == 42
+
+
+def test_pids_are_known_on_both_sides(host: ScratchHost) -> None:
+    running = host.start(["sleep", "1000"], env=ENV)
+    (process,) = host.processes()
+    assert process.inner == running.inner
+    assert Path(f"/proc/{process.pid}/comm").read_text() == "sleep\n"
+    assert shell(host, f"kill {running.inner}").status == 0
+    assert running.wait().status == -signal.SIGTERM
+
+
+LEAKS = {
+    "process": ("setsid sleep 1000 >/dev/null 2>&1 &", "sleep 1000"),
+    "zombie": (
+        "setsid sh -c 'sh -c \"exit 0\" & exec sleep 1000' >/dev/null 2>&1 &",
+        "zombie",
+    ),
+    "mount": ("mount -t tmpfs left-over /mnt", "/mnt"),
+    "unmount": ("umount -l /dev/shm", "/dev/shm"),
+    "propagation": ("mount --make-private /", "a mount"),
+    "cgroup": ("cd /sys/fs/cgroup/memory 2>/dev/null || cd /sys/fs/cgroup; mkdir kept", "kept"),
+    "interface": ("ip link add kept0 type veth peer name kept1", "kept0"),
+    "firewall": ("nft add table ip kept", "kept"),
+    "file": ("touch $KEPT/kept", "kept"),
+    "hostname": ("hostname kept", "kept"),
+    "shared memory": ("ipcmk --shmem 4096", "shm"),
+}
+
+
+@pytest.mark.parametrize("name", LEAKS)
+def test_a_leak_of_every_kind_is_seen(host: ScratchHost, tmp_path: Path, name: str) -> None:
+    script, word = LEAKS[name]
+    before = leaks.take(host, [tmp_path])
+    assert leaks.compare(before, leaks.take(host, [tmp_path])) == []
+    env = {**ENV, "KEPT": str(tmp_path)}
+    call = host.run(["sh", "-c", script], env=env)
+    assert call.status == 0, call
+
+    def seen() -> list[str]:
+        found = leaks.compare(before, leaks.take(host, [tmp_path]))
+        return [str(leak) for leak in found if word in str(leak)]
+
+    assert host.until(seen)
+    if name == "shared memory":
+        host.run(["ipcrm", "--all=shm"], env=ENV)
+
+
+def test_nothing_is_left_of_a_host_that_was_killed(host: ScratchHost) -> None:
+    """A test run that is killed leaves groups; the next one clears them, by the name they carry."""
+    name = f"{groups.PREFIX}{os.getpid()}-1-1"  # a process of our PID that started at another time
+    stale = groups.Groups(name)
+    stale.make()
+    assert all(directory.exists() for directory in stale.directories())
+    groups.remove_stale()
+    assert not any(directory.exists() for directory in stale.directories())
+    assert all(directory.exists() for directory in host.groups.directories())
+
+
+def test_what_is_there_to_stay_is_no_leak(host: ScratchHost, tmp_path: Path) -> None:
+    """Images, and what belongs to a container that has a record: it goes when that is removed."""
+    before = leaks.take(host, [tmp_path])
+    root = tmp_path / "root"
+    for place in ("images/busybox/bin", "containers/box", "writeLayer/box/etc", "mnt/box", "work"):
+        (root / place).mkdir(parents=True)
+    (root / "images/busybox.tar").touch()
+    found = leaks.compare(before, leaks.take(host, [tmp_path]))
+    assert [leak.what for leak in found] == [f"{root} was left"]
+    (root / "mnt/other").mkdir()
+    found = leaks.compare(before, leaks.take(host, [tmp_path]))
+    assert f"{root}/mnt/other was left" in [leak.what for leak in found]
+    shutil.rmtree(root / "containers")
+    found = leaks.compare(before, leaks.take(host, [tmp_path]))
+    assert f"{root}/writeLayer/box was left" in [leak.what for leak in found]

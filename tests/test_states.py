@@ -1,0 +1,61 @@
+"""Every state of the reference against every chapter's tests.
+
+A state passes the tests of its own chapter and of all before it. It fails those of the chapters
+after it, every one but the guards: a test that is green without its step tests nothing.
+
+All of it takes long, so what follows from the rest is left to `--whole`: that a state two or more
+chapters before a chapter fails its tests, and that one in the middle passes those of each chapter
+before. The last state runs all.
+"""
+
+from pathlib import Path
+
+import pytest
+from _pytest.mark import ParameterSet
+
+from dojo import clone
+from dojo.catalogue import Catalogue, Chapter
+from dojo.steps import Steps
+from dojo.teeth.runs import run_chapter
+
+CATALOGUE = Catalogue(clone.here())
+STATES = ("start", *(chapter.number for chapter in CATALOGUE.chapters))
+
+
+def is_checked_always(state: str, chapter: Chapter) -> bool:
+    """The last state, a chapter's own and the one before it; and one earlier chapter of each."""
+    there, wanted = STATES.index(state), STATES.index(chapter.number)
+    drawn = 1 + there * 7 % max(1, there - 1)  # not always the same distance
+    return state == STATES[-1] or wanted in (there, there + 1, drawn)
+
+
+def pair(state: str, chapter: Chapter) -> ParameterSet:
+    marks = [] if is_checked_always(state, chapter) else [pytest.mark.whole]
+    return pytest.param(state, chapter, id=f"{state}-{chapter.number}", marks=marks)
+
+
+ALL = [pair(state, chapter) for state in STATES for chapter in CATALOGUE.chapters]
+
+
+@pytest.mark.parametrize(("state", "chapter"), ALL)
+def test_a_state_passes_what_it_can_and_fails_what_it_cannot(
+    state: str, chapter: Chapter, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    reached = STATES.index(state) >= STATES.index(chapter.number)
+    marker = [] if reached else ["-m", "not guard"]
+    strict = ["--strict-lab"] if request.config.getoption("--strict-lab") else []
+    outcomes, output = run_chapter(chapter, directory_of(state), tmp_path, *marker, *strict)
+
+    assert len(outcomes) >= 8, output
+    if all(outcome.result == "skipped" for outcome in outcomes.values()):
+        pytest.skip(f"none of the tests of {chapter.number} can run here")
+    wanted = {"passed", "skipped"} if reached else {"failed", "skipped"}
+    wrong = {name: o.result for name, o in outcomes.items() if o.result not in wanted}
+    assert not wrong, f"{wrong}\n{output}"
+
+
+def directory_of(state: str) -> Path:
+    steps = Steps(CATALOGUE)
+    if state == "start":
+        return steps.start(CATALOGUE.chapters[0])
+    return steps.state(CATALOGUE.chapter(state))

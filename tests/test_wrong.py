@@ -1,0 +1,41 @@
+"""Wrong solutions: each has one mistake that people make, and the chapter's tests must notice.
+
+See dojo/teeth/wrong.py for what a file in tests/wrong/ holds.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from dojo import clone, lab
+from dojo.catalogue import Catalogue
+from dojo.teeth import wrong as wrong_solutions
+from dojo.teeth.wrong import Wrong
+
+CATALOGUE = Catalogue(clone.here())
+ALL = wrong_solutions.read_all(CATALOGUE)
+LEAST_PER_CHAPTER = 5
+
+
+@pytest.mark.parametrize("wrong", ALL, ids=lambda wrong: f"{wrong.chapter}-{wrong.path.stem}")
+def test_a_wrong_solution_is_noticed(
+    wrong: Wrong, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    reason = lab.cannot(CATALOGUE.chapter(wrong.chapter).needs)
+    if reason is not None:
+        if request.config.getoption("--strict-lab"):
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    verdict = wrong_solutions.judge(CATALOGUE, wrong, tmp_path)
+
+    missed = ", ".join(verdict.unnoticed)
+    assert not missed, f"{missed} does not notice: {wrong.title}\n{verdict.output}"
+    for outcome in verdict.failed.values():
+        assert all(f"\n  {word} " in outcome.message for word in ("why", "read")), verdict.output
+        assert "\n  expected " in outcome.message, verdict.output
+
+
+def test_there_are_enough_of_each_chapter() -> None:
+    for chapter in CATALOGUE.chapters:
+        there = [wrong for wrong in ALL if wrong.chapter == chapter.number]
+        assert len(there) >= LEAST_PER_CHAPTER, f"{chapter.number} has {len(there)}"

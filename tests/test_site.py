@@ -123,8 +123,8 @@ def test_no_link_is_dead(site: Path, page: str) -> None:
             assert parts.scheme == "https", link
             continue
         there = (here.parent / unquote(parts.path)).resolve() if parts.path else here
-        names = parsed(there).names if there.is_file() else set()
-        if not there.is_file() or (parts.fragment and unquote(parts.fragment) not in names):
+        anchor = unquote(parts.fragment)
+        if not there.is_file() or (anchor and anchor not in parsed(there).names):
             dead.append(link)
     assert dead == []
 

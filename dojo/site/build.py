@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dojo.catalogue import Catalogue
 from dojo.errors import KataError
-from dojo.site.pages import Entry, contents, pages
+from dojo.site.pages import Entry, contents, files
 from dojo.steps import Steps
 
 NEEDED = ("zensical", "mermaidx")
@@ -67,10 +67,10 @@ def refuse_foreign_files(output: Path) -> None:
 
 def generate(catalogue: Catalogue, folder: Path) -> Path:
     """Have the generator make the site in an empty directory; return where it is."""
-    for name, text in pages(catalogue, Steps(catalogue)).items():
+    for name, content in files(catalogue, Steps(catalogue)).items():
         place = folder / "docs" / name
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(text, "utf-8")
+        place.write_bytes(content)
     _add_assets(folder / "docs")
     (folder / "zensical.toml").write_text(_configuration(catalogue), "utf-8")
     run = subprocess.run(

@@ -1,4 +1,4 @@
-"""The pages of the site: the repository's own files, and what is made of them.
+"""The pages of the site: the repository's own files, what is made of them, and their pictures.
 
 Each lies where its file lies in the repository, so that a link between two of them is right in both
 places. A link to a file that is no page becomes plain text.
@@ -7,11 +7,12 @@ places. A link to a file that is no page becomes plain text.
 import posixpath
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 
 from dojo import hints
 from dojo.catalogue import Catalogue, Chapter
 from dojo.errors import KataError
-from dojo.pictures.files import PICTURE, XRAY, shows_a_picture, whole
+from dojo.pictures.files import shows_a_picture
 from dojo.site import difference
 from dojo.steps import Steps
 
@@ -21,14 +22,13 @@ FILM = "pictures.md"
 CHAPTERS = "chapters/README.md"
 CONTRIBUTING = "CONTRIBUTING.md"
 
-# What is called `NAME.md` in here is a page, all else a file.
 Pages = Mapping[str, str]
 
 # (title, page), or (title, what is below it): the site's table of contents.
 Entry = tuple[str, "str | Sequence[Entry]"]
 
 
-def pages(catalogue: Catalogue, steps: Steps) -> Pages:
+def files(catalogue: Catalogue, steps: Steps) -> Mapping[str, bytes]:
     """Everything that the site is made of, by its path. Raises KataError for what is missing."""
     found: dict[str, str] = {}
     for name in (HOME, CHAPTERS, CONTRIBUTING):
@@ -37,24 +37,17 @@ def pages(catalogue: Catalogue, steps: Steps) -> Pages:
         folder = _folder(chapter)
         found[f"{folder}/README.md"] = _lesson(chapter, _read(catalogue, f"{folder}/README.md"))
         found[f"{folder}/hints.md"] = _hints(chapter)
-        for picture in (PICTURE, XRAY):
-            if (chapter.folder / picture).exists():
-                found[f"{folder}/{picture}"] = _read(catalogue, f"{folder}/{picture}")
     found[CONTRACT] = _contract(catalogue.chapters, found)
     found[FILM] = _film(catalogue.chapters, found)
-    drawn = whole(catalogue.clone)
-    if drawn.exists():
-        found[drawn.relative_to(catalogue.clone.root).as_posix()] = drawn.read_text("utf-8")
     differences = {
         f"{_folder(chapter)}/step.md": difference.page(steps, chapter)
         for chapter in catalogue.chapters
     }
-    there = {*found, *differences}
-    linked = {
-        name: _for_the_site(name, text, there) if name.endswith(".md") else text
-        for name, text in found.items()
-    }
-    return {**linked, **differences}
+    pictures = _pictures(catalogue.clone.root, found)
+    there = {*found, *differences, *pictures}
+    linked = {name: _for_the_site(name, text, there) for name, text in found.items()}
+    pages = {name: text.encode() for name, text in {**linked, **differences}.items()}
+    return {**pages, **pictures}
 
 
 def contents(catalogue: Catalogue) -> Sequence[Entry]:
@@ -145,13 +138,31 @@ def _film(chapters: Sequence[Chapter], found: Pages) -> str:
 # Links -------------------------------------------------------------------------------------------
 
 
+def _pictures(top: Path, pages: Pages) -> Mapping[str, bytes]:
+    """The repository's pictures that pages show or link to, by their paths."""
+    linked = {
+        _target(name, link["address"])
+        for name, text in pages.items()
+        for link in _LINK.finditer(text)
+    }
+    return {
+        path: (top / path).read_bytes()
+        for path in sorted(linked)
+        if path.endswith((".svg", ".png")) and (top / path).is_file()
+    }
+
+
+def _target(name: str, path: str) -> str:
+    """Where a relative link of that page leads to."""
+    return posixpath.normpath(posixpath.join(posixpath.dirname(name), path))
+
+
 def _for_the_site(name: str, text: str, found: Collection[str]) -> str:
     def kept_or_plain(link: re.Match[str]) -> str:
         path = link["address"].partition("#")[0]
         if link["picture"] or not path or re.match(r"[a-z]+:", path):
             return link[0]
-        target = posixpath.normpath(posixpath.join(posixpath.dirname(name), path))
-        return link[0] if target in found else link["text"]
+        return link[0] if _target(name, path) in found else link["text"]
 
     # On GitHub, Markdown in HTML is Markdown; here it has to be said.
     return _outside_code(

@@ -37,6 +37,18 @@ READY_AND_STAY = ("sh", "-c", "echo ready; exec sleep 1000")
 TITLES = ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "NAMES"]
 WHILE = r"(Less than a second|1 second|\d+ seconds|About a minute|\d+ minutes)"
 LONGEST = "n" * 128
+MINUTE, HOUR, DAY = 60, 3600, 24 * 3600
+LONG_AGO = [  # docker's words: hours are rounded, what is larger is cut off
+    (65, "About a minute"),
+    (10 * MINUTE + 5, "10 minutes"),
+    (HOUR + 5 * MINUTE, "About an hour"),
+    (7 * HOUR, "7 hours"),
+    (3 * DAY, "3 days"),
+    (28 * DAY + HOUR, "4 weeks"),
+    (35 * DAY - 40 * MINUTE, "4 weeks"),
+    (70 * DAY, "2 months"),
+    (800 * DAY, "2 years"),
+]
 
 
 # Task 1: A container has a record
@@ -275,6 +287,23 @@ def test_the_status_says_for_how_long(mydocker):
     (row,) = the_rows(mydocker, 1, "-a")
     wanted = re.fullmatch(rf"Exited \(137\) {WHILE} ago", row["STATUS"])
     check(wanted, "such as `Exited (137) 3 seconds ago`", row["STATUS"])
+
+
+@task(2)
+@ours
+@pytest.mark.parametrize(("ago", "words"), LONG_AGO)
+def test_long_times_have_larger_units(mydocker, ago, words):
+    """Nobody counts a week in seconds. Here a record is made older, instead of waiting for it."""
+    expect(mydocker("run", "--name", "box", "busybox", "true"), status=0)
+    record = record_of(mydocker, "box")
+    young = json.loads(record.read_text())
+    older = earlier(young, ago)
+    check(older != young, "the record has moments in it, in seconds since 1970", young)
+    record.write_text(json.dumps(older))
+    (row,) = the_rows(mydocker, 1, "-a")
+    found = (row["CREATED"], row["STATUS"])
+    wanted = (f"{words} ago", f"Exited (0) {words} ago")
+    check(found == wanted, f"after {ago} seconds {wanted}", found, mydocker.calls[-1])
 
 
 @task(2)
@@ -809,6 +838,17 @@ def record_of(mydocker: Mydocker, name: str) -> Path:
     found = sorted(str(p.relative_to(mydocker.root)) for p in mydocker.root.glob("*/*"))
     check(path.is_file(), f"a file {path.relative_to(mydocker.root)} in MYDOCKER_ROOT", found)
     return path
+
+
+def earlier(part: object, seconds: int) -> object:
+    """A part of a record in which each moment of the last hour is earlier by so many seconds."""
+    if isinstance(part, dict):
+        return {name: earlier(value, seconds) for name, value in part.items()}
+    if isinstance(part, list):
+        return [earlier(value, seconds) for value in part]
+    if isinstance(part, int | float) and abs(time.time() - part) < HOUR:
+        return part - seconds
+    return part
 
 
 def after_a_crash(mydocker: Mydocker) -> None:

@@ -586,6 +586,17 @@ def test_it_without_a_terminal_is_refused(mydocker):
 
 
 @task(3)
+@ours
+def test_a_terminal_that_cannot_be_made_is_told(mydocker):
+    """The terminal is made in the container, and root in there can do what it likes to /dev."""
+    with box(mydocker):
+        expect(mydocker("exec", "-t", "box", "echo", "ran"), status=0, out="ran\r\n")
+        expect(mydocker("exec", "box", "rm", "/dev/ptmx"), status=0)
+        call = mydocker("exec", "-t", "box", "echo", "ran")
+        expect(call, status=125, out="", complaint=["No such file or directory"])
+
+
+@task(3)
 def test_a_detached_container_can_have_a_terminal(mydocker):
     """`-d -t` needs no terminal of the caller's: the container gets its own, and keeps it."""
     with box(mydocker, "-t"):

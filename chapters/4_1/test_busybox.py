@@ -673,6 +673,11 @@ HOSTILE: dict[str, Callable[[str], Members]] = {
         a_member("hall", tarfile.SYMTYPE, linkname="door"),
         a_file("hall/written", b"x"),
     ],
+    "a file below links in a circle": lambda out: [
+        a_member("door", tarfile.SYMTYPE, linkname="hall"),
+        a_member("hall", tarfile.SYMTYPE, linkname="door"),
+        a_file("door/written", b"x"),
+    ],
     "a directory below a link": lambda out: [
         a_member("door", tarfile.SYMTYPE, linkname=out),
         a_member("door/written", tarfile.DIRTYPE),

@@ -442,7 +442,8 @@ def test_a_process_that_only_waits_to_be_collected_has_ended(mydocker):
     row = one(mydocker, "box")
     os.kill(process.parent, signal.SIGCONT)
     check(found == [], "no container runs", found)
-    check(row["State"] == "exited", "State exited", row)
+    told = (row["State"], row["Status"][:12])
+    check(told == ("exited", "Exited (137)"), "State exited, Status `Exited (137) … ago`", row)
     nothing_lives(mydocker)
     ended_with(mydocker, "box", 137)
 

@@ -3,9 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -171,29 +169,10 @@ class EngineUnderTest(Mydocker):
         return super().left_behind()
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a test runs: a scratch host, and a directory with an empty one and a MYDOCKER_ROOT."""
-
-    host: ScratchHost
-    top: Path
-
-    def clear(self) -> None:
-        self.host.close()
-        shutil.rmtree(self.top)
-
-
 class ScratchHosts:
-    """Makes scratch hosts, one after the other, and what each needs on disk.
-
-    While a test runs, the place for the next one is made, and that of the last one cleared: that
-    would be a third of all the time that tests take.
-    """
+    """Makes scratch hosts, one after the other, and what each needs on disk."""
 
     def __init__(self, directory: Path, writable: Sequence[Path]) -> None:
-        self._aside = ThreadPoolExecutor(1, "places")
-        self._next: Future[Place] | None = None
-        self._cleared: Future[None] | None = None
         self.directory = directory
         self.writable = [directory, *writable]
         self.names = groups.unique_names()
@@ -206,42 +185,7 @@ class ScratchHosts:
         rootfs.unpack(rootfs.ensure(clone.here(), say=lambda line: None), self.image)
 
     def make(self) -> ScratchHost:
-        return self._make(next(self.names))
-
-    def take_place(self) -> Place:
-        """The place for a test; `give_back` it.
-
-        Raises what made it impossible to make this one, or to clear one that was given back.
-        """
-        if self._cleared:
-            self._cleared.result()
-        ordered, self._next = self._next or self._order(), None
-        place = ordered.result()
-        self._next = self._order()
-        return place
-
-    def give_back(self, place: Place) -> None:
-        self._cleared = self._aside.submit(place.clear)
-
-    def _order(self) -> Future[Place]:
-        return self._aside.submit(self._make_place, next(self.names))
-
-    def _make_place(self, name: str) -> Place:
-        top = self.lay_out(name)
-        return Place(self._make(name), top)
-
-    def _make(self, name: str) -> ScratchHost:
-        return ScratchHost(name, machine.patience(), self.writable)
-
-    def end(self) -> None:
-        """Clear all that is left."""
-        self.end_engine()
-        cleared = [self._cleared] if self._cleared else []
-        if self._next:
-            cleared.append(self._aside.submit(_clear_what_was_ordered, self._next))
-        self._aside.shutdown()
-        for future in cleared:
-            future.result()
+        return ScratchHost(next(self.names), machine.patience(), self.writable)
 
     def engine(self, kind: type[Engine], command: str) -> Engine:
         """The engine of this test run, started if it does not run.
@@ -290,17 +234,13 @@ class ScratchHosts:
         return top
 
 
-def _clear_what_was_ordered(place: Future[Place]) -> None:
-    place.result().clear()
-
-
 @pytest.fixture(scope="session")
 def scratch_hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScratchHosts]:
     """Where scratch hosts come from. On them, programs can write where tests have their files."""
     with session_directory() as directory:
         hosts = ScratchHosts(directory, [tmp_path_factory.getbasetemp()])
         yield hosts
-        hosts.end()
+        hosts.end_engine()
 
 
 @pytest.fixture
@@ -329,11 +269,13 @@ def mydocker(
 
 @contextmanager
 def _on_a_host_of_its_own(command: list[str], hosts: ScratchHosts) -> Iterator[Mydocker]:
-    place = hosts.take_place()
+    host = hosts.make()
+    top = hosts.lay_out(host.name)
     try:
-        yield Mydocker(command, place.host, place.top, hosts.directory / "caches")
+        yield Mydocker(command, host, top, hosts.directory / "caches")
     finally:
-        hosts.give_back(place)
+        host.close()
+        shutil.rmtree(top)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import gzip
 import io
 import lzma
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -428,6 +429,24 @@ def test_images_is_a_table(mydocker, tmp_path):
     check(header.split() == ["IMAGE", "CREATED", "SIZE"], "IMAGE  CREATED  SIZE", header, call)
     names = [line.split()[0] for line in lines]
     check(names == ["ant", "busybox", "zebra"], "ant, busybox, zebra", names, call)
+
+
+@task(4)
+@ours
+def test_images_tells_how_large_they_are(mydocker, tmp_path):
+    """In units that a person can read, such as `2.02MB`. More or less: there are several ways."""
+    image = write_tar(tmp_path / "image.tar", [a_file("filling", bytes(40 << 20))])
+    expect(mydocker("import", str(image), "large"), status=0)
+    call = expect(mydocker("images"), status=0, err="")
+    for name in ("busybox", "large"):
+        (line,) = (line for line in call.text.splitlines() if line.split()[0] == name)
+        files = (mydocker.root / "images" / name).resolve().rglob("*")
+        size = sum(file.lstat().st_size for file in files if not file.is_dir())
+        wanted = f"a SIZE at the end of the line of {name} that means about {size} bytes"
+        shown = re.search(r"(\d+(?:\.\d+)?) ?([kKMGT]?)i?B$", line.rstrip())
+        check(shown, wanted, line, call)
+        told = float(shown[1]) * 1000 ** " KMGT".index(shown[2].upper() or " ")
+        check(size / 1.5 < told < size * 1.5, wanted, line, call)
 
 
 @task(4)

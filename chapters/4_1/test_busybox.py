@@ -438,8 +438,9 @@ def test_images_tells_how_large_they_are(mydocker, tmp_path):
     image = write_tar(tmp_path / "image.tar", [a_file("filling", bytes(40 << 20))])
     expect(mydocker("import", str(image), "large"), status=0)
     call = expect(mydocker("images"), status=0, err="")
-    for name in ("busybox", "large"):
-        (line,) = (line for line in call.text.splitlines() if line.split()[0] == name)
+    check(images_in(call.text) == ["busybox", "large"], "busybox and large", call.text, call)
+    for line in call.text.splitlines()[1:]:
+        name = line.split()[0]
         files = (mydocker.root / "images" / name).resolve().rglob("*")
         size = sum(file.lstat().st_size for file in files if not file.is_dir())
         wanted = f"a SIZE at the end of the line of {name} that means about {size} bytes"

@@ -1,7 +1,7 @@
 """The pages of the site: the repository's own files, what is made of them, and their pictures.
 
 Each lies where its file lies in the repository, so that a link between two of them is right in both
-places. A link to a file that is no page becomes plain text.
+places. A link to a file that is neither a page nor a picture becomes plain text.
 """
 
 import posixpath

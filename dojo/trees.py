@@ -514,10 +514,12 @@ def sequences(parts: int = 4) -> st.SearchStrategy[list[Operation]]:
 class Held:
     """A file that is held open in both places.
 
-    before: what was in it when it was opened. untouched: it was the image's own file then.
+    name: the path without symbolic links on the way. before: what was in it when it was opened.
+    untouched: it was the image's own file then.
     """
 
     path: bytes
+    name: bytes
     layered: int
     plain: int
     before: bytes
@@ -531,6 +533,7 @@ class Twins:
     directory. Each is allowed where it happens, and nothing else is:
 
     1. Hard links of the image: the first change to one of the names may make it a file of its own.
+       What was opened by this name may follow it there.
     2. Directories of the image: rename(2) may refuse them with EXDEV. `mv` copies them then.
     3. Old descriptors: a file of the image that was opened for reading before its first change may
        go on showing what was in it then.
@@ -609,6 +612,7 @@ class Twins:
         others = [other for other in self._names_of(status) if other != real]
         if others and self._is_split(operation, others):
             _make_a_file_of_its_own(place)
+            self._follow(real, status)
 
     def _is_split(self, operation: Operation, others: list[bytes]) -> bool:
         now = operation.paths[-1] if operation.verb == "rename" else operation.paths[0]
@@ -618,6 +622,14 @@ class Twins:
         mine = _identity(os.lstat(self._in(self.layered, now)))
         theirs = [_identity(os.lstat(self._in(self.layered, other))) for other in others]
         return mine not in theirs
+
+    def _follow(self, name: bytes, before: os.stat_result) -> None:
+        """Let what was opened by this name show the file that the name has now, as overlay does."""
+        for held in self.held:
+            if held.name == name and os.path.samestat(os.fstat(held.plain), before):
+                now = os.open(self._in(self.plain, name), os.O_RDONLY | os.O_NOFOLLOW)
+                os.dup2(now, held.plain, inheritable=False)
+                os.close(now)
 
     # 2. Directories of the image
 
@@ -642,7 +654,7 @@ class Twins:
         plain = os.open(place, os.O_RDONLY | os.O_NOFOLLOW)
         status = os.fstat(plain)
         untouched = self._is_of_the_image(status) and _identity(status) not in self.changed
-        self.held.append(Held(path, handle, plain, _all_of(plain), untouched))
+        self.held.append(Held(path, self._real(path), handle, plain, _all_of(plain), untouched))
 
     def _differences_of_what_is_held(self) -> Iterator[str]:
         for held in self.held:

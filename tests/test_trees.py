@@ -245,6 +245,24 @@ def test_an_old_descriptor_may_show_the_old_file(layers: Layers) -> None:
     os.close(old)
 
 
+@pytest.mark.parametrize("change", ["overwrite", "append"])
+def test_an_old_descriptor_may_follow_a_hard_link_of_the_image(layers: Layers, change: str) -> None:
+    old = os.open(layers.image / "linked-1", os.O_RDONLY)
+    with Twins(layers.layered, layers.plain) as twins:
+        twins.do(operation("hold", b"linked-1"))
+        twins.do(operation("hold", b"sub/linked-2"))
+        twins.do(operation(change, b"linked-1", b"changed\n"))
+        assert twins.differences(time.time() - 5) == []
+        os.dup2(old, twins.held[0].layered)
+        assert twins.differences(time.time() - 5) == []
+        new = os.open(layers.layered / "linked-1", os.O_RDONLY)
+        os.dup2(new, twins.held[1].layered)
+        (line,) = twins.differences(time.time() - 5)
+        assert "'sub/linked-2', still open" in line
+    os.close(old)
+    os.close(new)
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -1,7 +1,6 @@
 """The `mydocker` fixture: the program under test, on a scratch host of the test's own."""
 
 import shutil
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,10 +12,12 @@ from dojo.engines import Engine, EngineHost, kind_of
 from dojo.errors import KataError
 from dojo.scratch import Call, Running, ScratchHost, groups, leaks
 from dojo.scratch.calls import show_command
+from dojo.scratch.copies import Copies
 from dojo.scratch.place import session_directory
 
 RUN = pytest.StashKey["Mydocker"]()
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+IMAGE = "root/images/busybox"
 SECONDS = 20.0  # for one call; a hanging one is ended and reported
 SETTLE_SECONDS = 3.0  # for what the kernel and a killed parent's children still have to do
 
@@ -176,13 +177,14 @@ class ScratchHosts:
         self.directory = directory
         self.writable = [directory, *writable]
         self.names = groups.unique_names()
-        self.image = directory / "busybox"
+        image = directory / "busybox"
+        self.images = Copies(image, directory / "spare-busybox")
         self._engine: Engine | None = None
         self._no_engine = ""  # why it does not start
         with suppress(PermissionError):
             groups.remove_stale()
-        self.image.mkdir()
-        rootfs.unpack(rootfs.ensure(clone.here(), say=lambda line: None), self.image)
+        image.mkdir()
+        rootfs.unpack(rootfs.ensure(clone.here(), say=lambda line: None), image)
 
     def make(self) -> ScratchHost:
         return ScratchHost(next(self.names), machine.patience(), self.writable)
@@ -228,10 +230,14 @@ class ScratchHosts:
         """A directory with an empty one to be in, and a MYDOCKER_ROOT that has the image."""
         top = self.directory / name
         (top / "here").mkdir(parents=True)
-        images = top / "root" / "images"
-        images.mkdir(parents=True)
-        subprocess.run(["cp", "-a", str(self.image), str(images / "busybox")], check=True)
+        (top / IMAGE).parent.mkdir(parents=True)
+        self.images.put(top / IMAGE)
         return top
+
+    def clear(self, top: Path) -> None:
+        """Remove what was laid out, and what has come to it. Nobody may use it any more."""
+        self.images.give_back(top / IMAGE)
+        shutil.rmtree(top)
 
 
 @pytest.fixture(scope="session")
@@ -275,7 +281,7 @@ def _on_a_host_of_its_own(command: list[str], hosts: ScratchHosts) -> Iterator[M
         yield Mydocker(command, host, top, hosts.directory / "caches")
     finally:
         host.close()
-        shutil.rmtree(top)
+        hosts.clear(top)
 
 
 @contextmanager
@@ -288,7 +294,7 @@ def _on_an_engine(command: list[str], hosts: ScratchHosts) -> Iterator[Mydocker]
         yield EngineUnderTest(engine, top, hosts.directory / "caches")
     finally:
         hosts.clear_engine()
-        shutil.rmtree(top)
+        hosts.clear(top)
 
 
 def command_under_test(config: pytest.Config) -> list[str]:

@@ -240,10 +240,14 @@ def _cpu_time(pid: int) -> int:
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
 
 
-def wait_for_moment(running: Running, milliseconds: float) -> None:
-    """Wait until a program has used that much CPU time, or has ended; for a second at most."""
+def wait_for_moment(running: Running, milliseconds: float) -> bool:
+    """Wait until a program has used that much CPU time; for a second at most.
+
+    Returns whether it has, and has not ended.
+    """
     enough = milliseconds * running.host.patience
     running.host.until(lambda: spent(running) >= enough, seconds=1)
+    return enough <= spent(running) < float("inf")
 
 
 def check(condition: object, expected: str, got: object, call: Call | None = None) -> None:

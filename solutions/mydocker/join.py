@@ -1,6 +1,7 @@
 """How another process gets into a container that runs."""
 
 import contextlib
+import errno
 import os
 
 from mydocker import cgroups, init, linux, pipe
@@ -49,8 +50,9 @@ def run(container: Container, request: ExecRequest, tried: str) -> int:
     try:
         return enter_and_run(container, first, request)
     except OSError as error:
-        # What we wanted to join goes a moment before the process itself does.
-        if first.ends_within(END_SECONDS):
+        # What we wanted to join goes a moment before the process itself does. A lack of privileges
+        # has nothing to do with that.
+        if error.errno != errno.EPERM and first.ends_within(END_SECONDS):
             raise not_running(tried) from error
         raise
 

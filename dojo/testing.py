@@ -166,10 +166,19 @@ def end_detached(mydocker: "Mydocker", identity: str | None = None) -> None:
     then stays. Raises Unmet if they are not.
     """
     __tracebackhide__ = True
-    process = container_process(mydocker, identity)
+    end_process(mydocker, container_process(mydocker, identity))
+
+
+def end_process(mydocker: "Mydocker", process: Process) -> None:
+    """End a container by killing this PID 1 of it, which may have ended meanwhile.
+
+    See `end_detached`.
+    """
+    __tracebackhide__ = True
     minder = process.parent
     begun = {pid: start_time(pid) for pid in (process.pid, minder) if pid != mydocker.host.pid}
-    os.kill(process.pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process.pid, signal.SIGKILL)
 
     def left() -> list[int]:
         return [pid for pid, time in begun.items() if time and start_time(pid) == time]

@@ -25,6 +25,7 @@ from dojo.testing import (
     detached,
     end,
     end_detached,
+    end_process,
     examples,
     expect,
     guard,
@@ -758,8 +759,8 @@ def box(
     words = ("--rm", "--name", "box", *options, image, *command)
     identity = detached(mydocker, *words)
     yield container_process(mydocker, identity)
-    if container_processes(mydocker, identity):
-        end_detached(mydocker, identity)
+    for process in container_processes(mydocker, identity):  # it may be about to end
+        end_process(mydocker, process)
 
 
 def execute(mydocker: Mydocker, script: str, **more) -> Call:

@@ -123,7 +123,7 @@ def _follow(first: Process, shown: str, console: Console) -> None:
     look = _look(first, shown)
     try:
         ended = os.pidfd_open(first.pid)
-    except ProcessLookupError as error:
+    except OSError as error:  # ESRCH; until Linux 6.16, at some moments, EINVAL
         raise KataError(f"xray: {shown}: it has ended while it was looked at") from error
     live = Live(console=console, screen=True, auto_refresh=False) if console.is_terminal else None
     try:

@@ -1,4 +1,4 @@
-"""The system calls that Python has no function for, under the names of their man pages.
+"""The system calls that Python has no function for, or none that will do, named as in man pages.
 
 Every failure is an OSError: `errno` and `strerror` are the kernel's, and `filename` says what was
 being tried, so that the message to the user can name it.
@@ -158,6 +158,20 @@ def set_interface_up(name: str) -> None:
         raise OSError(error.errno, error.strerror, f"set interface {name} up") from error
     finally:
         os.close(handle)
+
+
+def pidfd_open(pid: int) -> int:
+    """A descriptor of a process: pidfd_open(2). Raises ProcessLookupError where it has ended.
+
+    Until Linux 6.16, the kernel said EINVAL of one that was waited for at this moment.
+    """
+    try:
+        return os.pidfd_open(pid)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        gone = os.strerror(errno.ESRCH)
+        raise ProcessLookupError(errno.ESRCH, gone, f"pidfd_open({pid})") from error
 
 
 def failure(tried: str) -> OSError:

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 
+from mydocker import linux
 from mydocker.cgroups.files import read, remove_tree
 from mydocker.cgroups.hierarchies import Hierarchy, mounted
 from mydocker.cgroups.limits import Limits, write_cpus
@@ -59,7 +60,7 @@ class Group:
     def kill(self, pid: int) -> None:
         """Kill a process, if it is one of the group's: its PID may be a stranger's by now."""
         with contextlib.suppress(ProcessLookupError):
-            process = os.pidfd_open(pid)
+            process = linux.pidfd_open(pid)
             try:
                 if pid in self.processes():
                     signal.pidfd_send_signal(process, signal.SIGKILL)

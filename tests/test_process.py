@@ -1,0 +1,55 @@
+"""How the reference holds on to processes, on kernels that this machine's may be newer than."""
+
+import errno
+import importlib
+import os
+from types import ModuleType
+
+import pytest
+
+UNTIL_LINUX_6_16 = errno.EINVAL  # what pidfd_open(2) said of a process that was being waited for
+
+
+@pytest.fixture
+def process(reference: ModuleType) -> ModuleType:
+    return importlib.import_module("mydocker.process")
+
+
+@pytest.fixture
+def cgroups(reference: ModuleType) -> ModuleType:
+    return importlib.import_module("mydocker.cgroups")
+
+
+@pytest.fixture(params=[errno.ESRCH, UNTIL_LINUX_6_16], ids=["ESRCH", "EINVAL"])
+def at_this_moment(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever process is opened has ended between two looks at it."""
+
+    def pidfd_open(pid: int, flags: int = 0) -> int:
+        raise OSError(request.param, os.strerror(request.param))
+
+    monkeypatch.setattr(os, "pidfd_open", pidfd_open)
+
+
+@pytest.mark.usefixtures("at_this_moment")
+def test_one_that_is_gone_has_ended(process: ModuleType) -> None:
+    mine = process.Process.of(os.getpid())
+    assert mine.ends_within(0)
+    with pytest.raises(ProcessLookupError), mine.held():
+        pass
+
+
+@pytest.mark.usefixtures("at_this_moment")
+def test_one_that_is_gone_need_not_be_killed(cgroups: ModuleType) -> None:
+    cgroups.Group("mydocker-0123", []).kill(os.getpid())
+
+
+def test_another_failure_is_one(process: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = process.Process.of(os.getpid())
+    assert not mine.ends_within(0)
+
+    def pidfd_open(pid: int, flags: int = 0) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, "pidfd_open", pidfd_open)
+    with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+        mine.ends_within(0)

@@ -475,7 +475,7 @@ def test_what_is_typed_is_shown_once(mydocker, verb):
     """Two terminals in a row would both show what is typed. The caller's has to be quiet (raw)."""
     script = "tty > /dev/null && echo ready; cat; exit 6"
     with at_a_terminal(mydocker, verb, script) as running:
-        started(running)
+        started(running, b"ready\r\n")
         running.type("grün\n".encode())
         started(running, "\r\ngrün\r\ngrün\r\n".encode())
         running.type(b"\x04")

@@ -429,6 +429,7 @@ def test_a_line_is_a_line_however_long(mydocker):
 def test_tail_and_follow_together(mydocker, shared):
     """The last lines, to know where you are, and then what comes: so people watch a service."""
     answering(mydocker, shared)
+    logged(mydocker, "box", b"ready\n")  # or what is on stderr may be written down before it
     ask(shared, "one")
     logged(mydocker, "box", b"ready\none\n", b"no one\n")
     last = mydocker.start("logs", "-f", "--tail", "2", "box")

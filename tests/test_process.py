@@ -23,9 +23,12 @@ def cgroups(reference: ModuleType) -> ModuleType:
 @pytest.fixture(params=[errno.ESRCH, UNTIL_LINUX_6_16], ids=["ESRCH", "EINVAL"])
 def at_this_moment(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever process is opened has ended between two looks at it."""
+    have_it_fail(monkeypatch, request.param)
 
+
+def have_it_fail(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     def pidfd_open(pid: int, flags: int = 0) -> int:
-        raise OSError(request.param, os.strerror(request.param))
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "pidfd_open", pidfd_open)
 
@@ -46,10 +49,6 @@ def test_one_that_is_gone_need_not_be_killed(cgroups: ModuleType) -> None:
 def test_another_failure_is_one(process: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = process.Process.of(os.getpid())
     assert not mine.ends_within(0)
-
-    def pidfd_open(pid: int, flags: int = 0) -> int:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-
-    monkeypatch.setattr(os, "pidfd_open", pidfd_open)
+    have_it_fail(monkeypatch, errno.EMFILE)
     with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
         mine.ends_within(0)

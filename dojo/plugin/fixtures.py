@@ -17,7 +17,7 @@ from dojo.scratch.place import session_directory
 
 RUN = pytest.StashKey["Mydocker"]()
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-IMAGE = "root/images/busybox"
+IMAGE = "root/images/busybox"  # in what is laid out for a test
 SECONDS = 20.0  # for one call; a hanging one is ended and reported
 SETTLE_SECONDS = 3.0  # for what the kernel and a killed parent's children still have to do
 
@@ -102,7 +102,7 @@ class Mydocker:
     def put(self, name: str, content: str, mode: int) -> str:
         """Make a file that the host and the image both have, at the same path. Returns the path."""
         path = self.root.parent / "files" / name
-        for place in (path, self.root / "images/busybox" / path.relative_to("/")):
+        for place in (path, self.root.parent / IMAGE / path.relative_to("/")):
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text(content)
             place.chmod(mode)

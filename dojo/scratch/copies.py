@@ -39,11 +39,12 @@ class Copies:
         """
         if self.spare.exists() or place.is_symlink() or not place.is_dir():
             return False
-        traces = self._traces.pop(place.stat().st_ino, None)
-        if traces is None or traces != list(_traces(place)):
+        inode = place.stat().st_ino
+        traces = self._traces.pop(inode, [])
+        if traces != list(_traces(place)):
             return False
         place.rename(self.spare)
-        self._traces[self.spare.stat().st_ino] = traces
+        self._traces[inode] = traces
         return True
 
 
@@ -56,11 +57,11 @@ def _traces(top: Path) -> Iterator[Trace]:
     status = top.lstat()
     names = os.listxattr(top, follow_symlinks=False)
     yield status.st_ino, status.st_mode, status.st_uid, status.st_gid, status.st_mtime_ns, *names
-    waiting = [os.fspath(top)]
+    waiting = [str(top)]
     while waiting:
         with os.scandir(waiting.pop()) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
                 status = entry.stat(follow_symlinks=False)
-                yield entry.path[len(os.fspath(top)) :], status.st_ino, status.st_ctime_ns
+                yield entry.name, status.st_ino, status.st_ctime_ns
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(entry.path)

@@ -1,5 +1,6 @@
 """`kata xray`: find the container that was typed, look at it, show it."""
 
+import errno
 import json
 import os
 import select
@@ -123,7 +124,9 @@ def _follow(first: Process, shown: str, console: Console) -> None:
     look = _look(first, shown)
     try:
         ended = os.pidfd_open(first.pid)
-    except OSError as error:  # ESRCH; until Linux 6.16, at some moments, EINVAL
+    except OSError as error:
+        if error.errno not in (errno.ESRCH, errno.EINVAL):  # the same, until Linux 6.16
+            raise
         raise KataError(f"xray: {shown}: it has ended while it was looked at") from error
     live = Live(console=console, screen=True, auto_refresh=False) if console.is_terminal else None
     try:

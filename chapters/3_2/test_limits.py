@@ -113,10 +113,9 @@ def test_0_is_no_limit(mydocker):
 @task(2)
 @ours
 def test_the_command_is_in_its_group_from_the_first_instruction(mydocker):
-    """Between a start and a move into the group, a program could take what it wants.
+    """A command that begins before it is in its group takes what it wants meanwhile.
 
-    Whoever opens the file through which a process is moved has to wait here. Whatever is not made
-    to wait for the move begins without it.
+    To see that, each move into a group takes long here: a command must not begin before its end.
     """
     seen = []
     with moves_held_up(mydocker) as are_held:

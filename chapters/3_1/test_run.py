@@ -271,7 +271,7 @@ def test_nothing_is_left_of_a_start_that_failed(mydocker):
 @pytest.mark.parametrize("name", ["TERM", "INT", "HUP"])
 def test_a_signal_sent_to_run_reaches_the_command(mydocker, name):
     """Who ends `run` with Ctrl-C or `kill` means the container: it must get the signal."""
-    script = f'trap "exit 43" {name}; echo ready; while :; do sleep 0.1; done'
+    script = f'trap "exit 43" {name}; echo ready; while :; do sleep 777 & wait; done'
     running = started(mydocker.start("run", "busybox", "sh", "-c", script))
     running.send(signal.Signals[f"SIG{name}"])
     expect(running.wait(), status=43)
@@ -293,7 +293,7 @@ def test_a_signal_that_the_command_does_not_handle_is_ignored(mydocker):
 @vm
 def test_ctrl_c_reaches_the_command(mydocker):
     """The terminal sends SIGINT to what runs in its foreground; with -it that is the container."""
-    script = 'trap "exit 42" INT; echo ready; while :; do sleep 0.1; done'
+    script = 'trap "exit 42" INT; echo ready; while :; do sleep 777 & wait; done'
     words = ("run", "-it", "busybox", "sh", "-c", script)
     running = started(mydocker.start(*words, terminal=True))
     running.type(b"\x03")

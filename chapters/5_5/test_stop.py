@@ -218,7 +218,7 @@ def test_two_can_stop_it_at_the_same_time(mydocker):
     """Both want it to end, and it ends. It got one chance to do so in its own way, not none."""
     for number in range(3):
         name = f"box-{number}"
-        asked(mydocker, "trap 'sleep 0.3; exit 43' TERM", name)
+        asked(mydocker, "trap 'sleep 0.1; exit 43' TERM", name)
         both = [mydocker.start("stop", "-t", NOT_WAITED_FOR, name) for _ in range(2)]
         for running in both:
             expect(running.wait(), status=0, out=f"{name}\n", err="")
@@ -420,7 +420,7 @@ def test_a_missing_name_is_told(mydocker):
 
 def waits_for(trap: str) -> str:
     """A script that says that it is ready, and then waits for signals."""
-    return f"{trap}\necho ready; while :; do sleep 0.1; done"
+    return f"{trap}\necho ready; while :; do sleep 777 & wait; done"
 
 
 def asked(mydocker: Mydocker, trap: str, name: str = "box") -> str:

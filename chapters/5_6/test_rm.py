@@ -167,7 +167,7 @@ def test_a_broken_record_can_be_removed(mydocker, what):
 @task(2)
 def test_one_that_runs_is_not_removed(mydocker):
     """What runs is in use. Without `-f` this is a refusal, and the container never notices."""
-    script = "echo ready; trap 'echo asked' TERM; while :; do sleep 0.1; done"
+    script = "echo ready; trap 'echo asked' TERM; while :; do sleep 777 & wait; done"
     identity = detached(mydocker, "--name", "box", "busybox", "sh", "-c", script)
     first = container_process(mydocker)
     call = expect(mydocker("rm", "box"), status=1, out="", complaint=["box"])
@@ -184,7 +184,7 @@ def test_one_that_runs_is_not_removed(mydocker):
 @vm
 def test_f_kills_one_that_runs(mydocker):
     """`-f` is for when it does not matter how it ends: SIGKILL, and no time to object."""
-    script = "trap 'exit 43' TERM; echo ready; while :; do sleep 0.1; done"
+    script = "trap 'exit 43' TERM; echo ready; while :; do sleep 777 & wait; done"
     words = ("run", "--name", "box", "busybox", "sh", "-c", script)
     running = started(mydocker.start(*words))
     expect(mydocker("rm", "-f", "box"), status=0, out="box\n", err="")

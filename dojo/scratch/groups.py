@@ -217,7 +217,7 @@ def remove_group(top: Path) -> None:
             return
         if time.monotonic() > deadline:
             raise TimeoutError(f"the cgroup {top} cannot be removed: it is still in use")
-        time.sleep(0.005)
+        time.sleep(0.001)
 
 
 def remove_stale() -> None:

@@ -73,6 +73,12 @@ def test_statuses_streams_and_arguments_come_back_as_they_are(host: ScratchHost)
     assert shell(host, "kill -9 $$").status == -signal.SIGKILL
 
 
+def test_no_signal_is_ignored_or_blocked(host: ScratchHost) -> None:
+    """Python ignores some, and nohup another: what is ignored stays so in what is started."""
+    call = host.run(["grep", "-E", "^Sig(Ign|Blk)", "/proc/self/status"], env=ENV)
+    assert call.text == f"SigBlk:\t{0:016}\nSigIgn:\t{0:016}\n"
+
+
 def test_a_program_that_is_not_there(host: ScratchHost) -> None:
     assert host.run(["true"], env=ENV).status == 0
     with pytest.raises(KataError, match="no-such-program"):

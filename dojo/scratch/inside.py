@@ -61,6 +61,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 def main() -> None:
     orders = socket.socket(fileno=int(sys.argv[1]))
     os.chdir("/")
+    set_default_actions()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # hosts are nobody's to wait for
     while True:
         packet, ancillary, _, _ = orders.recvmsg(PACKET, socket.CMSG_SPACE(4))
@@ -73,6 +74,16 @@ def main() -> None:
             make_host(socket.socket(fileno=descriptor), json.loads(packet))
             os._exit(0)
         os.close(descriptor)
+
+
+def set_default_actions() -> None:
+    """Ignore nothing: what is ignored here, by nohup or by Python, would be so in every program.
+
+    Once, and not at each start of a program: to look at all signals takes half a millisecond.
+    """
+    for each in signal.valid_signals():
+        if signal.getsignal(each) not in (signal.SIG_DFL, None):
+            signal.signal(each, signal.SIG_DFL)
 
 
 def make_host(link: socket.socket, plan: dict[str, Any]) -> None:
@@ -235,9 +246,7 @@ def become(program: dict[str, Any], descriptors: list[int], failed_write: int) -
     """Turn into the program, or write the number of the error to the pipe."""
     os.setsid()
     signal.set_wakeup_fd(-1)
-    for each in signal.valid_signals():
-        if signal.getsignal(each) not in (signal.SIG_DFL, None):
-            signal.signal(each, signal.SIG_DFL)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.umask(0o022)
     # First out of the way of the numbers that they are to have.
     high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 100) for descriptor in descriptors]

@@ -259,6 +259,11 @@ def wait_for_moment(running: Running, milliseconds: float) -> bool:
     return enough <= spent(running) < float("inf")
 
 
+def wait_for_text(mydocker: "Mydocker", path: Path) -> None:
+    """Wait until something stands in a file: a shell makes it first, and writes to it then."""
+    mydocker.host.until(lambda: path.exists() and path.read_text())
+
+
 def check(condition: object, expected: str, got: object, call: Call | None = None) -> None:
     """Expect a condition to hold. expected: what, as a sentence; got: what there was instead."""
     __tracebackhide__ = True

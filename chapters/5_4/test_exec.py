@@ -36,6 +36,7 @@ from dojo.testing import (
     task,
     vm,
     wait_for_moment,
+    wait_for_text,
 )
 
 STAY = ("sleep", "1000")
@@ -98,8 +99,7 @@ def test_it_sees_the_files_of_the_container(mydocker):
     """What PID 1 wrote is there, and what the new one writes is there for all who come later."""
     wait = f"test ! -e '{mydocker.root}' && echo of PID 1 > /tmp/first; exec sleep 1000"
     with box(mydocker, command=("sh", "-c", wait)) as first:
-        host = mydocker.host
-        host.until(lambda: Path(f"/proc/{first.pid}/root/tmp/first").exists())
+        wait_for_text(mydocker, Path(f"/proc/{first.pid}/root/tmp/first"))
         call = execute(mydocker, "cat /tmp/first; echo of exec > /tmp/second")
         expect(call, status=0, out="of PID 1\n", err="")
         expect(execute(mydocker, "cat /tmp/second"), status=0, out="of exec\n", err="")

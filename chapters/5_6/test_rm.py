@@ -25,6 +25,7 @@ from dojo.testing import (
     task,
     vm,
     wait_for_moment,
+    wait_for_text,
 )
 from dojo.trees import describe, differences
 
@@ -453,7 +454,7 @@ def test_what_lies_in_a_volume_stays(mydocker, folder, how):
     volumes += ("-v", f"{folder}/file:/settings", "-v", f"{folder}:/safe:ro")
     script = "echo new > /data/new; cd /data/below; exec sleep 1000"
     identity = detached(mydocker, "--name", "box", *volumes, "busybox", "sh", "-c", script)
-    mydocker.host.until(lambda: (folder / "new").exists())
+    wait_for_text(mydocker, folder / "new")
     if how == "rm":
         end_detached(mydocker, identity)
     call = expect(mydocker(*how.split(), "box"), status=0, out="box\n", err="")

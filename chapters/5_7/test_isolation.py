@@ -23,6 +23,7 @@ from dojo.testing import (
     started,
     task,
     vm,
+    wait_for_text,
 )
 from dojo.trees import describe, differences
 
@@ -701,7 +702,7 @@ def test_one_goes_and_the_others_stay(mydocker, tmp_path, how):
     more = "exec sleep 1000" if how in ("stop", "rm -f") else "exit 3"
     words = ("--name", "going", *volume, "busybox", "sh", "-c", f"{script}; {more}")
     detached(mydocker, *options, *words)
-    mydocker.host.until(lambda: (tmp_path / "going").exists())
+    wait_for_text(mydocker, tmp_path / "going")
     if how in ("stop", "rm -f"):
         ending = ("stop", "-t", "0", "going") if how == "stop" else ("rm", "-f", "going")
         expect(mydocker(*ending), status=0, out="going\n")

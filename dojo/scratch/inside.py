@@ -33,6 +33,7 @@ import select
 import signal
 import socket
 import struct
+import subprocess
 import sys
 import termios
 from typing import Any
@@ -56,6 +57,8 @@ PACKET = 1 << 16
 DESCRIPTORS = 64
 
 libc = ctypes.CDLL(None, use_errno=True)
+
+Programs = dict[int, "subprocess.Popen[bytes]"]  # that run, by PID
 
 
 def main() -> None:
@@ -188,36 +191,39 @@ def reaches(point: str, device: str) -> bool:
 
 def serve(link: socket.socket) -> None:
     """Answer until the other end is gone."""
-    children: set[int] = set()
-    wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    os.umask(0o022)
+    link = socket.socket(fileno=out_of_the_way(link.detach()))
+    wake_read, wake_write = map(out_of_the_way, os.pipe2(os.O_NONBLOCK))
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    programs: Programs = {}
     while True:
         ready = select.select([link.fileno(), wake_read], [], [])[0]
         if wake_read in ready:
             os.read(wake_read, 4096)
-            reap(link, children)
+            reap(link, programs)
         if link.fileno() in ready:
             packet, ancillary, _, _ = link.recvmsg(PACKET, socket.CMSG_SPACE(4 * DESCRIPTORS))
             if not packet:
                 return
-            answer(link, json.loads(packet), descriptors_in(ancillary), children)
+            answer(link, json.loads(packet), descriptors_in(ancillary), programs)
 
 
 def answer(
-    link: socket.socket, asked: dict[str, Any], descriptors: list[int], children: set[int]
+    link: socket.socket, asked: dict[str, Any], descriptors: list[int], programs: Programs
 ) -> None:
     if "facts" in asked:
         link.send(json.dumps({"facts": facts()}).encode())
         return
     reply: dict[str, object]
+    descriptors = [out_of_the_way(descriptor) for descriptor in descriptors]
     try:
         with open(descriptors[0], closefd=False) as file:
             file.seek(0)
             program = json.load(file)
-        pid = start(program, descriptors[1:])
-        children.add(pid)
-        reply = {"started": pid}
+        started = start(program, descriptors[1:])
+        programs[started.pid] = started
+        reply = {"started": started.pid}
     except OSError as error:
         reply = {"error": f"{error.strerror}"}
     for descriptor in descriptors:
@@ -225,48 +231,44 @@ def answer(
     link.send(json.dumps(reply).encode())
 
 
-def start(program: dict[str, Any], descriptors: list[int]) -> int:
-    """Fork and exec a program. Returns its PID; raises the OSError of an exec that failed."""
-    failed_read, failed_write = os.pipe2(os.O_CLOEXEC)
-    pid = os.fork()
-    if pid == 0:
-        try:
-            become(program, descriptors, failed_write)
-        finally:
-            os._exit(127)
-    os.close(failed_write)
-    number = os.read(failed_read, 64)
-    os.close(failed_read)
-    if number:
-        raise OSError(int(number), os.strerror(int(number)))
-    return pid
+def out_of_the_way(descriptor: int) -> int:
+    """Move a descriptor to where it is in the way of none that a program is to have."""
+    high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 100)
+    os.close(descriptor)
+    return high
 
 
-def become(program: dict[str, Any], descriptors: list[int], failed_write: int) -> None:
-    """Turn into the program, or write the number of the error to the pipe."""
-    os.setsid()
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    os.umask(0o022)
-    # First out of the way of the numbers that they are to have.
-    high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 100) for descriptor in descriptors]
-    failed = fcntl.fcntl(failed_write, fcntl.F_DUPFD_CLOEXEC, 100)
-    for number, descriptor in enumerate(high):
-        os.dup2(descriptor, number)
-    os.closerange(len(high), min([*high, failed]))
-    argv = [os.fsencode(argument) for argument in program["argv"]]
-    environment = {os.fsencode(k): os.fsencode(v) for k, v in program["env"].items()}
+def start(program: dict[str, Any], descriptors: list[int]) -> "subprocess.Popen[bytes]":
+    """Start a program in a session of its own. Raises OSError where it cannot be.
+
+    subprocess does so with vfork(2): to copy this interpreter takes longer than many a program.
+    """
+    streams, holding = descriptors[:3], descriptors[3:]
+    kept = [os.dup2(descriptor, number) for number, descriptor in enumerate(holding, 3)]
     try:
-        os.chdir(program["cwd"])
-        if program["tty"]:
-            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-        os.execvpe(argv[0], argv, environment)
-    except OSError as error:
-        os.write(failed, str(error.errno).encode())
+        return subprocess.Popen(
+            program["argv"],
+            stdin=streams[0],
+            stdout=streams[1],
+            stderr=streams[2],
+            pass_fds=kept,
+            cwd=program["cwd"],
+            env=program["env"],
+            start_new_session=True,
+            preexec_fn=take_the_terminal if program["tty"] else None,
+        )
+    finally:
+        for descriptor in kept:
+            os.close(descriptor)
 
 
-def reap(link: socket.socket, children: set[int]) -> None:
-    """Collect every process that has ended: those started here are told, orphans are not."""
+def take_the_terminal() -> None:
+    """Have stdin as the controlling terminal: ioctl_tty(2)."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def reap(link: socket.socket, programs: Programs) -> None:
+    """Collect every process that has ended: programs are told, orphans are not."""
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -274,9 +276,9 @@ def reap(link: socket.socket, children: set[int]) -> None:
             return
         if not pid:
             return
-        if pid in children:
-            children.remove(pid)
+        if pid in programs:
             code = os.waitstatus_to_exitcode(status)
+            programs.pop(pid).returncode = code  # or it would be waited for a second time
             link.send(json.dumps({"ended": pid, "status": code}).encode())
 
 

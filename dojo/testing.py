@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,8 @@ ours = pytest.mark.ours
 needs = pytest.mark.needs
 layers = pytest.mark.layers  # once for each storage driver
 vm = pytest.mark.vm  # of the few that CI runs in a virtual machine, too
+
+STANDSTILL_SECONDS = 0.2  # without any CPU time: then a program waits for somebody else
 
 
 def task(number: int) -> pytest.MarkDecorator:
@@ -250,12 +253,22 @@ def _cpu_time(pid: int) -> int:
 
 
 def wait_for_moment(running: Running, milliseconds: float) -> bool:
-    """Wait until a program has used that much CPU time; for a second at most.
+    """Wait until a program has used that much CPU time, or uses none any more.
 
     Returns whether it has, and has not ended.
     """
     enough = milliseconds * running.host.patience
-    running.host.until(lambda: spent(running) >= enough, seconds=1)
+    used, since = 0.0, time.monotonic()
+
+    def is_over() -> bool:
+        nonlocal used, since
+        now = spent(running)
+        if now != used:
+            used, since = now, time.monotonic()
+        stands_still = time.monotonic() > since + STANDSTILL_SECONDS * running.host.patience
+        return now >= enough or stands_still
+
+    running.host.until(is_over)
     return enough <= spent(running) < float("inf")
 
 

@@ -451,7 +451,7 @@ def test_follow_without_what_was_before(mydocker, shared):
     def has_begun() -> bool:  # it says nothing when it begins to follow: ask until it answers
         asked.append(f"word {len(asked)}")
         ask(shared, asked[-1])
-        return bool(follower.out) or mydocker.host.wait(follower.inner, 0.2) is not None
+        return bool(follower.out) or mydocker.host.wait(follower.inner, 0.05) is not None
 
     mydocker.host.until(has_begun)
     ask(shared, "last")

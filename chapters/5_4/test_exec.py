@@ -487,7 +487,7 @@ def test_what_is_typed_is_shown_once(mydocker, verb):
 def test_the_window_has_the_size_of_the_callers(mydocker, verb):
     """An editor draws as many lines as its terminal has. A new terminal has none at all: 0 0."""
     script = """for _ in 1 2 3 4 5 6 7 8 9 10; do
-        test "$(stty size)" = "33 101" && break; sleep 0.1; done; stty size"""
+        test "$(stty size)" = "33 101" && break; sleep 0.02; done; stty size"""
     caller = ("sh", "-c", 'stty rows 33 cols 101; exec "$@"', "sh")
     with at_a_terminal(mydocker, verb, script, before=caller) as running:
         expect(running.wait(), status=0, out="33 101\r\n")
@@ -498,7 +498,7 @@ def test_the_window_has_the_size_of_the_callers(mydocker, verb):
 def test_a_change_of_the_size_arrives(mydocker, verb):
     """Who pulls the window larger sends SIGWINCH to what runs in it. It has to be passed on."""
     script = """trap 'echo size $(stty size)' WINCH; trap 'exit 9' INT
-        echo ready; while :; do sleep 0.1; done"""
+        echo ready; while :; do sleep 0.02; done"""
     with at_a_terminal(mydocker, verb, script) as running:
         started(running)
         for rows, columns in ((40, 132), (10, 20)):
@@ -512,7 +512,7 @@ def test_a_change_of_the_size_arrives(mydocker, verb):
 def test_ctrl_c_ends_the_command_and_not_the_container(mydocker):
     """Ctrl-C goes to what is in the foreground of the terminal: the command, and not `exec`."""
     with box(mydocker) as first:
-        script = 'trap "exit 42" INT; echo ready; while :; do sleep 0.1; done'
+        script = 'trap "exit 42" INT; echo ready; while :; do sleep 0.02; done'
         words = ("exec", "-it", "box")
         running = started(mydocker.start(*words, "sh", "-c", script, terminal=True))
         running.type(b"\x03")

@@ -6,6 +6,7 @@ machine's own groups can be touched.
 """
 
 import contextlib
+import functools
 import itertools
 import os
 import signal
@@ -142,6 +143,12 @@ def _version_1_controllers() -> set[str]:
     return {line.split()[0] for line in lines if not line.startswith("#")}
 
 
+@functools.cache
+def _hierarchies_at_first() -> list[Hierarchy]:
+    """Those that were there for the first host: they stay as they are while tests run."""
+    return hierarchies()
+
+
 @dataclass
 class Groups:
     """The groups of one scratch host.
@@ -150,7 +157,7 @@ class Groups:
     """
 
     name: str
-    hierarchies: list[Hierarchy] = field(default_factory=hierarchies)
+    hierarchies: list[Hierarchy] = field(default_factory=_hierarchies_at_first)
 
     def make(self) -> None:
         for hierarchy in self.hierarchies:
@@ -172,10 +179,19 @@ class Groups:
     def directories(self) -> list[Path]:
         return [self.directory(hierarchy) for hierarchy in self.hierarchies]
 
-    def leaf(self) -> Path | None:
+    def doors(self) -> list[str]:
+        """Files that take a process with one thread, which is to be in the groups.
+
+        To move a process by cgroup.procs, the kernel first waits until no CPU forks or execs; by
+        tasks, which version 1 has, it moves a thread at once.
+        """
+        names = {1: "tasks", 2: "cgroup.procs"}
+        return [f"{self.directory(h)}/{names[h.version]}" for h in self.hierarchies]
+
+    def door_of_the_leaf(self) -> str | None:
         """Where the processes of the host sit on version 2."""
         second = (self.directory(h) / LEAF for h in self.hierarchies if h.version == 2)
-        return next(second, None)
+        return next((f"{leaf}/cgroup.procs" for leaf in second), None)
 
     def mounts(self) -> list[tuple[str, str, str]]:
         """What to mount inside: (mount point, file system, data)."""
@@ -206,7 +222,7 @@ class Groups:
 
 def remove_group(top: Path) -> None:
     deadline = time.monotonic() + REMOVE_SECONDS
-    while top.exists():
+    while not _is_removed(top):
         for folder, _, _ in os.walk(top, topdown=False):
             for pid in _processes_in(Path(folder)):
                 with contextlib.suppress(ProcessLookupError):
@@ -218,6 +234,17 @@ def remove_group(top: Path) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError(f"the cgroup {top} cannot be removed: it is still in use")
         time.sleep(0.001)
+
+
+def _is_removed(group: Path) -> bool:
+    """Remove a group that is empty. Returns whether it is gone."""
+    try:
+        group.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def remove_stale() -> None:

@@ -93,11 +93,10 @@ class ScratchHost:
             raise
 
     def _plan(self) -> dict[str, Any]:
-        leaf = self.groups.leaf()
         return {
-            "groups": [str(directory) for directory in self.groups.directories()],
+            "doors": self.groups.doors(),
             "cgroups": self.groups.mounts(),
-            "leaf": str(leaf) if leaf else None,
+            "leaf": self.groups.door_of_the_leaf(),
             "writable": self.writable,
         }
 

@@ -6,9 +6,9 @@ project. SOCKET is the number of an inherited SOCK_SEQPACKET socket. A packet as
 comes with that host's own socket; when the socket is closed at the other end, all of them end. A
 packet is a JSON object, the plan:
 
-    groups   directories of this host's cgroups outside, one in each hierarchy
+    doors    files that take whoever is to be in this host's cgroups, one in each hierarchy
     cgroups  mounts to make for them inside: [mount point, file system, data]
-    leaf     the directory below a v2 group that the host's own processes sit in, or null
+    leaf     the door of the group below a v2 group that the host's own processes sit in, or null
     writable the directories that can be written to; all other files of this machine cannot
 
 What is asked and answered on the socket of a host, a JSON object a packet:
@@ -66,16 +66,20 @@ def main() -> None:
     os.chdir("/")
     set_default_actions()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # hosts are nobody's to wait for
+    own = os.open("/proc/self/ns/pid", os.O_RDONLY)
     while True:
         packet, ancillary, _, _ = orders.recvmsg(PACKET, socket.CMSG_SPACE(4))
         if not packet:
             return
         (descriptor,) = descriptors_in(ancillary)
+        call("unshare", CLONE_NEWPID)  # for the child: no process changes its own PID
         if os.fork() == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             orders.close()
-            make_host(socket.socket(fileno=descriptor), json.loads(packet))
+            os.close(own)
+            be_a_host(socket.socket(fileno=descriptor), json.loads(packet))
             os._exit(0)
+        call("setns", own, CLONE_NEWPID)
         os.close(descriptor)
 
 
@@ -89,38 +93,32 @@ def set_default_actions() -> None:
             signal.signal(each, signal.SIG_DFL)
 
 
-def make_host(link: socket.socket, plan: dict[str, Any]) -> None:
-    """Make a host and stay until it ends; this process is outside, in the host's groups."""
+def be_a_host(link: socket.socket, plan: dict[str, Any]) -> None:
+    """Be PID 1 of a new host until the other end of the link is closed."""
     die_with_parent()
     try:
         enter(plan)
-        pid = os.fork()  # the first process of the new PID namespace
-        if pid == 0:
-            die_with_parent()
-            out_here = int(os.readlink("/proc/self"))  # while /proc is still that of outside
-            build(plan)
-            link.send(json.dumps({"ready": out_here}).encode())
-            serve(link)
-            os._exit(0)
+        out_here = int(os.readlink("/proc/self"))  # while /proc is still that of outside
+        build(plan)
+        link.send(json.dumps({"ready": out_here}).encode())
+        serve(link)
     except OSError as error:
         link.send(json.dumps({"error": f"{error.filename or 'scratch host'}: {error}"}).encode())
-        os._exit(1)
-    link.close()
-    os.waitpid(pid, 0)
 
 
 def enter(plan: dict[str, Any]) -> None:
     """Move into the test's cgroups, so that they are the top of what is seen from here on."""
-    for group in plan["groups"]:
-        with open(f"{group}/cgroup.procs", "w") as file:
-            file.write("0")
-    call(
-        "unshare",
-        CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET,
-    )
+    for door in plan["doors"]:
+        pass_through(door)
+    call("unshare", CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET)
     if plan["leaf"]:  # a v2 group with processes of its own cannot hand controllers down
-        with open(f"{plan['leaf']}/cgroup.procs", "w") as file:
-            file.write("0")
+        pass_through(plan["leaf"])
+
+
+def pass_through(door: str) -> None:
+    handle = os.open(door, os.O_WRONLY)
+    os.write(handle, b"0")
+    os.close(handle)
 
 
 def build(plan: dict[str, Any]) -> None:

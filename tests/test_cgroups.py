@@ -29,7 +29,7 @@ NAME = "mydocker-0123"
 
 @pytest.fixture
 def cgroups(reference: ModuleType) -> ModuleType:
-    return importlib.import_module("mydocker.cgroups")
+    return importlib.import_module("mydocker.cgroups.groups")
 
 
 class FakeKernel:

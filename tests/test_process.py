@@ -17,7 +17,7 @@ def process(reference: ModuleType) -> ModuleType:
 
 @pytest.fixture
 def cgroups(reference: ModuleType) -> ModuleType:
-    return importlib.import_module("mydocker.cgroups")
+    return importlib.import_module("mydocker.cgroups.groups")
 
 
 @pytest.fixture(params=[errno.ESRCH, UNTIL_LINUX_6_16], ids=["ESRCH", "EINVAL"])

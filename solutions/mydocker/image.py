@@ -14,7 +14,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 
-from mydocker import linux, paths
+from mydocker import paths
 from mydocker.errors import MydockerError
 
 IMAGE_LINK = "image"  # in the directory of a record: a link to nothing, whose text is a key
@@ -94,7 +94,8 @@ def unpack(name: str, tar: int) -> None:
 
     Raises ArchiveError for one that is damaged, or that would write elsewhere.
     """
-    from mydocker import archive, progress  # most containers start from what is unpacked already
+    # Most containers start from what is unpacked already, and need none of these.
+    from mydocker import archive, linux, progress
 
     os.umask(0o022)  # for a directory that a tar implies and does not list
     paths.make_directory(unpacked_images(), 0o700)

@@ -7,7 +7,7 @@ import select
 import signal
 
 from mydocker import linux, pipe, rootfs
-from mydocker.cgroups import Group
+from mydocker.cgroups.groups import Group
 from mydocker.cli import ExecRequest, RunRequest
 from mydocker.environment import PATH
 from mydocker.errors import (

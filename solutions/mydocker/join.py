@@ -4,8 +4,8 @@ import contextlib
 import errno
 import os
 
-from mydocker import cgroups, init, linux, pipe
-from mydocker.cgroups import Group
+from mydocker import init, linux, pipe
+from mydocker.cgroups import groups
 from mydocker.cli import ExecRequest
 from mydocker.container import Container
 from mydocker.environment import changed
@@ -65,7 +65,7 @@ def enter_and_run(container: Container, first: Process, request: ExecRequest) ->
     parent = os.pidfd_open(os.getpid())
     ours = os.open("/proc/self/ns/pid", os.O_RDONLY)
     with first.held():
-        doors = cgroups.find(f"mydocker-{container.identity}").doors()
+        doors = groups.find(f"mydocker-{container.identity}").doors()
         namespaces = {
             kind: os.open(f"/proc/{first.pid}/ns/{name}", os.O_RDONLY)
             for name, kind in NAMESPACES.items()
@@ -136,7 +136,7 @@ def become_the_command(
     """
     try:
         init.die_with(parent)
-        Group.enter(doors)
+        groups.Group.enter(doors)
         init.attach_streams(request, {}, terminal)
         init.forget_the_caller()
         pipe.tell_ready(failure_to_write)

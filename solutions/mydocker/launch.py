@@ -5,7 +5,8 @@ import os
 import signal
 from collections.abc import Callable
 
-from mydocker import cgroups, image, init, linux, log, pipe, storage, volume
+from mydocker import image, init, linux, log, pipe, storage, volume
+from mydocker.cgroups import groups
 from mydocker.cgroups.limits import Limits
 from mydocker.cli import RunRequest
 from mydocker.container import Container
@@ -106,7 +107,7 @@ def run(
         layer = Layer(name, held.directory, record.driver)
         layer.make()
         wait_for_signals_only_when_asked()
-        group = cgroups.create(f"mydocker-{identity}", limits)
+        group = groups.create(f"mydocker-{identity}", limits)
         undo.callback(group.remove)
         made = undo.enter_context(volume.make_sources(request.volumes))
         recorder = log.Recorder(record, passed_on=not request.detach)
@@ -149,7 +150,7 @@ def start(
     request: RunRequest,
     terminal: "Terminal | None",
     layer: Layer,
-    group: cgroups.Group,
+    group: groups.Group,
     pump: Pump,
 ) -> int:
     """Fork PID 1 of a new PID namespace and send it the command.

@@ -5,7 +5,8 @@ import errno
 import signal
 import time
 
-from mydocker import cgroups, image, layer, paths
+from mydocker import image, layer, paths
+from mydocker.cgroups import groups
 from mydocker.container import Container, containers
 
 KILL_SECONDS = 10.0  # SIGKILL works at once, but for a process that waits for a disk
@@ -89,7 +90,7 @@ def remove(container: Container) -> None:
         with container.locked():
             if not container.read_again():  # its name is another one's by now
                 raise Gone
-            cgroups.find(f"mydocker-{container.identity}").end()
+            groups.find(f"mydocker-{container.identity}").end()
             remove_files(container)
     except FileNotFoundError as error:
         raise Gone from error

@@ -160,20 +160,6 @@ def set_interface_up(name: str) -> None:
         os.close(handle)
 
 
-def pidfd_open(pid: int) -> int:
-    """A descriptor of a process: pidfd_open(2). Raises ProcessLookupError where it has ended.
-
-    Until Linux 6.16, the kernel said EINVAL of one that was waited for at this moment.
-    """
-    try:
-        return os.pidfd_open(pid)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        gone = os.strerror(errno.ESRCH)
-        raise ProcessLookupError(errno.ESRCH, gone, f"pidfd_open({pid})") from error
-
-
 def failure(tried: str) -> OSError:
     """The OSError for the system call that has just returned -1."""
     number = ctypes.get_errno()

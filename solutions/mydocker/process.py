@@ -6,7 +6,7 @@ import os
 import select
 from collections.abc import Iterator
 
-from mydocker import linux
+from mydocker import pidfd
 from mydocker.cgroups.files import read
 
 ENDED = ("Z", "X")  # states of proc_pid_stat(5): a zombie has ended, and nobody has waited for it
@@ -62,7 +62,7 @@ class Process:
         Raises ProcessLookupError where it has ended, also when it ends before the block does: what
         was read of it below /proc may be a stranger's then.
         """
-        handle = linux.pidfd_open(self.pid)
+        handle = pidfd.of(self.pid)
         try:
             if not self.is_alive():
                 raise ProcessLookupError

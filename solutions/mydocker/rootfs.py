@@ -2,7 +2,7 @@
 
 import os
 
-from mydocker import linux, volume
+from mydocker import bind, linux
 from mydocker.layer import Layer
 from mydocker.volume import Volume
 
@@ -31,11 +31,11 @@ def enter(layer: Layer, volumes: list[Volume]) -> None:
     All that follows is done from inside: no link in the image can lead it to the host.
     """
     os.umask(0)  # modes are as they are written here
-    trees = volume.take_sources(volumes)
+    trees = bind.take_sources(volumes)
     pivot_into(layer.mount())
     mount_kernel_file_systems()
     fill_dev()
-    volume.mount(volumes, trees)
+    bind.mount(volumes, trees)
 
 
 def pivot_into(new_root: str) -> None:

@@ -1,6 +1,8 @@
 """A program that a test runs: how it is watched while it runs, and what it leaves to read."""
 
+import functools
 import os
+import select
 import shlex
 import threading
 from collections.abc import Sequence
@@ -25,23 +27,20 @@ class Stream:
     def __post_init__(self) -> None:
         self.changed = threading.Condition()
         self.ended = False
-        self.thread = threading.Thread(target=self._read, daemon=True)
-        self.thread.start()
+        _reader().add(self)
 
-    def _read(self) -> None:
-        while True:
-            try:
-                chunk = os.read(self.descriptor, 65536)
-            except OSError:  # a terminal whose other end is closed says EIO
-                chunk = b""
-            with self.changed:
-                self.total += len(chunk)
-                self.content += chunk[: max(0, KEPT_BYTES - len(self.content))]
-                self.ended = not chunk
-                self.changed.notify_all()
-            if not chunk:
-                os.close(self.descriptor)
-                return
+    def read(self) -> bool:
+        """Read what has come. Returns whether more can come."""
+        try:
+            chunk = os.read(self.descriptor, 65536)
+        except OSError:  # a terminal whose other end is closed says EIO
+            chunk = b""
+        with self.changed:
+            self.total += len(chunk)
+            self.content += chunk[: max(0, KEPT_BYTES - len(self.content))]
+            self.ended = not chunk
+            self.changed.notify_all()
+        return not self.ended
 
     def wait_for_end(self, seconds: float) -> bool:
         with self.changed:
@@ -51,6 +50,32 @@ class Stream:
         with self.changed:
             self.changed.wait_for(lambda: wanted in self.content or self.ended, seconds)
             return wanted in self.content
+
+
+class _Reader:
+    """A thread that reads all streams: one for each of them takes a while to start, each time."""
+
+    def __init__(self) -> None:
+        self._ready = select.epoll()
+        self._streams: dict[int, Stream] = {}
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def add(self, stream: Stream) -> None:
+        self._streams[stream.descriptor] = stream
+        self._ready.register(stream.descriptor, select.EPOLLIN)
+
+    def _read(self) -> None:
+        while True:
+            for descriptor, _ in self._ready.poll():
+                if not self._streams[descriptor].read():
+                    del self._streams[descriptor]
+                    self._ready.unregister(descriptor)
+                    os.close(descriptor)
+
+
+@functools.cache
+def _reader() -> _Reader:
+    return _Reader()
 
 
 @dataclass(frozen=True)

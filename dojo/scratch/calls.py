@@ -27,7 +27,7 @@ class Stream:
     def __post_init__(self) -> None:
         self.changed = threading.Condition()
         self.ended = False
-        _reader().add(self)
+        _reader(os.getpid()).add(self)
 
     def read(self) -> bool:
         """Read what has come. Returns whether more can come."""
@@ -74,7 +74,8 @@ class _Reader:
 
 
 @functools.cache
-def _reader() -> _Reader:
+def _reader(pid: int) -> _Reader:
+    """The one of this process: a fork of it has no threads."""
     return _Reader()
 
 

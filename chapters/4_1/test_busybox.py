@@ -2,6 +2,7 @@
 
 import bz2
 import contextlib
+import functools
 import gzip
 import io
 import lzma
@@ -756,7 +757,7 @@ DAMAGED: dict[str, Callable[[bytes], bytes]] = {
     "cut off in a header": lambda tar: tar[:300],
     "a byte changed in a header": lambda tar: tar[:3] + b"?" + tar[4:],
     "no tar file, compressed": lambda tar: gzip.compress(b"this is not a tar file\n" * 100),
-    "compressed and cut off": lambda tar: cut(gzip.compress(tar)),
+    "compressed and cut off": lambda tar: cut(gzip.compress(tar, 1)),
     "compressed with xz and cut off": lambda tar: cut(lzma.compress(tar, preset=0)),
 }
 
@@ -898,13 +899,11 @@ def write_tar(path: Path, members: Members | None = None, **more) -> Path:
 
 def tar_of(members: Members, root: int | None = 0o755, format: int = tarfile.PAX_FORMAT) -> bytes:
     """A tar file of a root file system with busybox in it, and then these members."""
-    with tarfile.open(rootfs.ensure(clone.here())) as archive:
-        busybox = archive.extractfile("bin/busybox").read()
     base = [] if root is None else [a_member("./", tarfile.DIRTYPE, mode=root)]
     base += [
         a_member(name, tarfile.DIRTYPE) for name in ["bin", "dev", "etc", "proc", "sys", "tmp"]
     ]
-    base += [a_file("bin/busybox", busybox, mode=0o755)]
+    base += [a_file("bin/busybox", busybox(), mode=0o755)]
     for name in ["sh", "cat", "ls", "stat", "wc", "test", "readlink", "true", "sleep"]:
         base += [a_member(f"bin/{name}", tarfile.SYMTYPE, linkname="busybox")]
     file = io.BytesIO()
@@ -914,6 +913,12 @@ def tar_of(members: Members, root: int | None = 0o755, format: int = tarfile.PAX
         for member, content in [*base, *members]:
             archive.addfile(member, io.BytesIO(content))
     return file.getvalue()
+
+
+@functools.cache
+def busybox() -> bytes:
+    with tarfile.open(rootfs.ensure(clone.here())) as archive:
+        return archive.extractfile("bin/busybox").read()
 
 
 def a_file(name: str, content: bytes, **more) -> tuple[tarfile.TarInfo, bytes]:

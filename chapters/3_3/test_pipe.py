@@ -150,7 +150,7 @@ def test_a_caller_without_all_three_streams(mydocker, closed, out, err):
 @task(4)
 @guard
 @settings(
-    max_examples=examples(usual=40, least=10),
+    max_examples=examples(usual=24, least=6),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -160,7 +160,7 @@ def test_a_caller_without_all_three_streams(mydocker, closed, out, err):
             st.text(alphabet=" \n\t'\"\\$;`*?-äñ€\u2028", max_size=10).map(str.encode),
             st.sampled_from([b"", b"-i", b"--", b"--rm", b"a  b"]),
         ),
-        max_size=6,
+        max_size=10,
     )
 )
 def test_every_argument_arrives_as_it_is(mydocker, arguments):

@@ -243,7 +243,7 @@ def test_a_caller_that_is_killed_leaves_all_or_nothing(mydocker):
     end_detached(mydocker)
     for moment in range(8):
         running = mydocker.start("run", "-d", "busybox", *STAY)
-        wait_for_moment(running, 2 + 4 * moment)
+        came = wait_for_moment(running, 2 + 4 * moment)
         call = running.stop()
         whole = host.until(lambda: not host.processes() or runs(mydocker))
         found = "; ".join(map(str, host.processes()))
@@ -251,6 +251,8 @@ def test_a_caller_that_is_killed_leaves_all_or_nothing(mydocker):
         if runs(mydocker):
             end_detached(mydocker)
         expect(mydocker("run", "--rm", "busybox", "echo", "next"), status=0, out="next\n", err="")
+        if not came:
+            break  # all later moments are like this one
 
 
 @task(2)

@@ -717,13 +717,15 @@ def test_a_container_that_ends_at_this_moment(mydocker, tmp_path):
         if moment == 0:
             expect(mydocker("exec", "box", "sh", "-c", script), status=0, out="ran\n")
         running = mydocker.start("exec", "box", "sh", "-c", script)
-        wait_for_moment(running, moment * 4)
+        came = wait_for_moment(running, moment * 4)
         end_detached(mydocker, identity)
         call = expect(running.wait())
         check(call.status in (0, 1, KILLED), "status 0, 1 or 137", call.status, call)
         check(call.out in (b"", b"ran\n"), "nothing of the host's files", call.text, call)
         if call.status == 1:
             expect(call, out="", complaint=["box"])
+        if not came:
+            break  # all later moments are like this one
 
 
 @task(4)

@@ -234,14 +234,14 @@ def test_one_that_ends_at_this_moment_is_stopped(mydocker):
         name = f"box-{moment}"
         identity = detached(mydocker, "--name", name, "busybox", *STAY)
         running = mydocker.start("stop", "-t", "1", name)
-        works = wait_for_moment(running, moment * 5)
+        came = wait_for_moment(running, moment * 5)
         with contextlib.suppress(ProcessLookupError):
             for process in container_processes(mydocker, identity):
                 os.kill(process.pid, signal.SIGKILL)
         expect(running.wait(), status=0, out=f"{name}\n", err="")
         check(ended(mydocker, name) == KILLED, "it is listed as killed", ended(mydocker, name))
-        if not works:  # it waited for the end by then: later moments are all like this one
-            break
+        if not came:
+            break  # all later moments are like this one
 
 
 # Task 3: Never a stranger

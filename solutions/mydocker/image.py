@@ -94,7 +94,7 @@ def unpack(name: str, tar: int) -> None:
 
     Raises ArchiveError for one that is damaged, or that would write elsewhere.
     """
-    # Most containers start from what is unpacked already, and need none of these.
+    # Imported here, since hardly any command gets here: mostly it is unpacked already.
     from mydocker import archive, linux, progress
 
     os.umask(0o022)  # for a directory that a tar implies and does not list

@@ -77,7 +77,7 @@ def main() -> None:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             orders.close()
             os.close(own)
-            be_a_host(socket.socket(fileno=descriptor), json.loads(packet))
+            be_a_host(socket.socket(fileno=out_of_the_way(descriptor)), json.loads(packet))
             os._exit(0)
         call("setns", own, CLONE_NEWPID)
         os.close(descriptor)
@@ -190,7 +190,6 @@ def reaches(point: str, device: str) -> bool:
 def serve(link: socket.socket) -> None:
     """Answer until the other end is gone."""
     os.umask(0o022)
-    link = socket.socket(fileno=out_of_the_way(link.detach()))
     wake_read, wake_write = map(out_of_the_way, os.pipe2(os.O_NONBLOCK))
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)

@@ -158,8 +158,8 @@ class Shell:
         if REST in wanted:
             wanted = wanted[: wanted.index(REST)]
             here = here[: len(wanted)]
-        if AT_ONCE in self.command:  # one may write in the middle of another's line
-            return words(self.so_far()) == words(shown)
+        if AT_ONCE in self.command:
+            return letters(self.so_far()) == letters(shown)
         if Counter(map(plain, here)) != Counter(map(plain, wanted)):
             return False
         pairs = zip(sorted(wanted, key=plain), sorted(here, key=plain), strict=True)
@@ -168,10 +168,14 @@ class Shell:
         return True
 
 
-def words(lines: list[str]) -> Counter[str]:
-    """The words of lines, without notices, wherever these came in between."""
+def letters(lines: list[str]) -> Counter[str]:
+    """How often each letter is in lines, without notices, wherever these came in between.
+
+    Letters, not words: a program writes its message in several pieces, so another's may begin
+    right after its last word, before the end of its line.
+    """
     text = re.sub(r"\[\d+\][+-]? +(Done|Exit \d+) +rmdir box", "", "\n".join(lines))
-    return Counter(re.findall(r"[A-Za-z']+", text))
+    return Counter(re.findall(r"[A-Za-z']", text))
 
 
 def plain(line: str) -> str:

@@ -46,12 +46,16 @@ def remove_tree(top: str) -> None:
     aside = f"{os.path.dirname(top)}/.{os.path.basename(top)}{REMOVED}"
     empty(aside)
     with contextlib.suppress(FileNotFoundError):
-        if os.path.isdir(top) and not os.path.islink(top):
+        try:
+            os.rmdir(top)  # most have nothing in them
+        except NotADirectoryError:
+            os.unlink(top)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EBUSY):
+                raise
             refuse_mounts_below(top)
             os.rename(top, aside)
             empty(aside)
-        else:
-            os.unlink(top)
 
 
 def remove_leftovers(directory: str) -> None:

@@ -22,12 +22,12 @@ if machine.patience() < 4:  # to find the shortest sequence takes some hundred c
 @layers
 @ours
 @settings(
-    max_examples=examples(usual=30, least=4),
+    max_examples=examples(usual=20, least=3),
     deadline=None,
     phases=PHASES,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-@given(operations=sequences())
+@given(operations=sequences(parts=6))
 def test_layers_are_like_a_plain_directory(mydocker, operations):
     """The same is done to a container's files and to a plain copy: both must stay the same.
 

@@ -486,11 +486,11 @@ def test_everything_else_is_as_it_was(mydocker):
 @ours
 @layers
 @settings(
-    max_examples=examples(usual=16, least=5),
+    max_examples=examples(usual=11, least=4),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-@given(operations=trees.sequences())
+@given(operations=trees.sequences(parts=6))
 def test_whatever_was_done_comes_back(mydocker, operations):
     """Somebody does this and that to files of every kind, in any order. Then it is committed.
 
@@ -852,7 +852,7 @@ def test_no_space_left(mydocker, tmp_path):
 @ours
 def test_a_large_file_needs_no_large_memory(mydocker):
     """A file is copied piece by piece. Whoever reads it whole needs as much memory as it has."""
-    with container(mydocker, script="head -c 200000000 /dev/zero > /large"):
+    with container(mydocker, script="head -c 120000000 /dev/zero > /large"):
         running = mydocker.start("commit", "box", "copy")
         peaks: dict[int, int] = {}
         mydocker.host.until(lambda: ended(running) or note_memory(running, peaks))

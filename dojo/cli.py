@@ -375,11 +375,12 @@ def measure(what: str, chapters: tuple[str, ...], sample: int, rounds: int, seed
     Or look for flakes: all chapters again and again, in any order, under load. Takes its time:
     hours for many mutants.
     """
-    from dojo import lab, screens
+    from dojo import extras, lab, screens
     from dojo.teeth import commands
 
     catalogue = Catalogue(here())
     chosen = _chosen(catalogue, chapters) if chapters else catalogue.chapters
+    extras.require("dev", commands.NEEDED.get(what, ()), f"teeth measure {what}")
     if reason := lab.cannot(["namespaces", "cgroup"]):
         raise KataError(f"teeth measure: the tests cannot run here: {reason}")
     console = screens.console()

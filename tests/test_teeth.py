@@ -1,6 +1,7 @@
 """How sharp the tests are: what is measured is kept, and what people read says just that."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -174,6 +175,20 @@ def test_what_cannot_be_measured_is_refused() -> None:
     done = CliRunner().invoke(kata, ["teeth", "measure", "gums"])
     assert done.exit_code == 2
     assert "'gums' is not one of" in done.output
+
+
+@pytest.mark.parametrize("what", commands.NEEDED)
+def test_without_what_it_needs_it_says_what_to_type(
+    monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setitem(commands.NEEDED, what, ("click", "nobody_has_this"))
+    done = CliRunner().invoke(kata, ["teeth", "measure", what])
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    assert done.stderr == (
+        f"kata: teeth measure {what}: nobody_has_this not installed here:"
+        f" {sys.executable} -m pip install -e '.[dev]'\n"
+    )
 
 
 def test_rounds_are_kept_and_a_red_one_is_told(

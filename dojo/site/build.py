@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from dojo import extras
 from dojo.catalogue import Catalogue
 from dojo.errors import KataError
 from dojo.site.pages import Entry, contents, files
@@ -26,7 +27,7 @@ def build(catalogue: Catalogue, output: Path) -> Path:
     Raises KataError, changing nothing, where the generator is not installed, a page is missing, or
     the directory has files in it that are not a site's.
     """
-    refuse_without_the_generator()
+    extras.require("site", NEEDED, "site")
     output = output.absolute()
     refuse_foreign_files(output)
     with tempfile.TemporaryDirectory(prefix="kata-site-") as folder:
@@ -37,15 +38,6 @@ def build(catalogue: Catalogue, output: Path) -> Path:
             raise KataError(f"site: {error.filename or output}: {error.strerror}") from error
     catalogue.clone.give_back(output)
     return output / "index.html"
-
-
-def refuse_without_the_generator() -> None:
-    missing = [name for name in NEEDED if find_spec(name) is None]
-    if missing:
-        raise KataError(
-            f"site: {' and '.join(missing)} not installed here:"
-            f" {sys.executable} -m pip install -e '.[site]'"
-        )
 
 
 def refuse_foreign_files(output: Path) -> None:

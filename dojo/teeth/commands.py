@@ -15,6 +15,9 @@ from dojo.screens import command, next_steps, say
 from dojo.teeth import engines, flakes, mutants, report, results, wrong
 from dojo.teeth.results import Caught, name_of
 
+# By what is measured: the modules that only contributors have.
+NEEDED = {"mutants": ("cosmic_ray",), "flakes": ("pytest_randomly",)}
+
 
 def show(catalogue: Catalogue, console: Console) -> None:
     """The table of what was measured last."""

@@ -128,8 +128,15 @@ class Mydocker:
 
     def left_behind(self) -> list[leaks.Leak]:
         """What is there now and was not at the beginning, once things have settled."""
-        self.host.until(lambda: not self._compare(), SETTLE_SECONDS)
-        return self._compare()
+        left: list[leaks.Leak] = []
+
+        def is_settled() -> bool:
+            nonlocal left
+            left = self._compare()
+            return not left
+
+        self.host.until(is_settled, SETTLE_SECONDS)
+        return left
 
     def left_at_the_end(self) -> list[leaks.Leak]:
         """What fails the test."""

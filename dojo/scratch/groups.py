@@ -262,8 +262,9 @@ _COUNT = itertools.count(1)
 def unique_names() -> Iterator[str]:
     """Names that say which process they belong to: its PID, its start time, a count."""
     pid = os.getpid()
+    started = start_time(pid)
     while True:
-        yield f"{PREFIX}{pid}-{start_time(pid)}-{next(_COUNT)}"
+        yield f"{PREFIX}{pid}-{started}-{next(_COUNT)}"
 
 
 def start_time(pid: int) -> str | None:

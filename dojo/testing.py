@@ -12,7 +12,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -252,24 +252,73 @@ def _cpu_time(pid: int) -> int:
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
 
 
-def wait_for_moment(running: Running, milliseconds: float) -> bool:
-    """Wait until a program has used that much CPU time, or uses none any more.
+class Moment:
+    """A moment of a program's work: when it has used so much CPU time, in milliseconds.
 
-    Returns whether it has, and has not ended.
+    came: whether it got there; it may have ended before, or have waited for somebody else.
     """
-    enough = milliseconds * running.host.patience
-    used, since = 0.0, time.monotonic()
 
-    def is_over() -> bool:
-        nonlocal used, since
+    def __init__(self, milliseconds: float) -> None:
+        self.milliseconds = milliseconds
+        self.came = False
+
+    def wait_in(self, running: Running, *, with_children: bool = False) -> None:
+        """Wait until the program has used that much, or uses none any more.
+
+        with_children: itself or what it started.
+        """
+        used, since = 0.0, time.monotonic()
+
+        def is_over() -> bool:
+            nonlocal used, since
+            now = spent(running, with_children=with_children)
+            if now != used:
+                used, since = now, time.monotonic()
+            stands_still = time.monotonic() > since + STANDSTILL_SECONDS * running.host.patience
+            return now >= self.milliseconds or stands_still
+
+        running.host.until(is_over)
+        now = spent(running, with_children=with_children)
+        self.came = self.milliseconds <= now < float("inf")
+
+
+def moments(
+    mydocker: "Mydocker", idle: Sequence[str], number: int, apart: float
+) -> Iterator[Moment]:
+    """Moments of a program's work, one after the other, as far as the program gets.
+
+    The first is right at its start. The others come after it has loaded itself, since nothing
+    happens before: an interpreter takes longer for that than for all the rest.
+
+    idle: a command line that finds nothing to do. number: of moments at most; fewer on a slow
+    machine. apart: milliseconds of CPU time between two.
+    """
+    patience = mydocker.host.patience
+    yield Moment(0)
+    loaded = _time_to_load(mydocker, idle)
+    missed = 0
+    for each in range(max(3, int(number / patience))):
+        moment = Moment(loaded + each * apart * patience)
+        yield moment
+        missed += not moment.came
+        if missed == 2:  # all later ones are like these
+            return
+
+
+def _time_to_load(mydocker: "Mydocker", idle: Sequence[str]) -> float:
+    """The CPU time of a command that finds nothing to do, in milliseconds; a little less."""
+    running = mydocker.start(*idle)
+    used = 0.0
+
+    def has_ended() -> bool:
+        nonlocal used
         now = spent(running)
-        if now != used:
-            used, since = now, time.monotonic()
-        stands_still = time.monotonic() > since + STANDSTILL_SECONDS * running.host.patience
-        return now >= enough or stands_still
+        used = max(used, now if now < float("inf") else 0.0)
+        return now == float("inf")
 
-    running.host.until(is_over)
-    return enough <= spent(running) < float("inf")
+    mydocker.host.until(has_ended)
+    running.wait()
+    return used
 
 
 def wait_for_text(mydocker: "Mydocker", path: Path) -> None:

@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 
-from dojo import clone, lab
+from dojo import clone
+from tests.learners import require_lab
 
 pytest_plugins = ["pytester"]
 
@@ -16,11 +17,7 @@ WORKS = (
 
 @pytest.fixture(autouse=True)
 def lab_here(request: pytest.FixtureRequest) -> None:
-    reason = lab.cannot(["namespaces", "cgroup"])
-    if reason is not None:
-        if request.config.getoption("--strict-lab"):
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
+    require_lab(request)
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from dojo import clone, lab, trees
+from dojo import clone, trees
+from tests.learners import require_lab
 
 SECONDS = 20
 KATA = [sys.executable, "-m", "dojo", "solution", "3.3", "--"]
@@ -20,11 +21,7 @@ PROMPT = re.compile(rb"[#$] ")
 
 @pytest.fixture(autouse=True)
 def lab_here(request: pytest.FixtureRequest) -> None:
-    reason = lab.cannot(["namespaces", "cgroup"])
-    if reason is not None:
-        if request.config.getoption("--strict-lab"):
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
+    require_lab(request)
 
 
 def spawn(program: list[str], *words: str) -> pexpect.spawn:

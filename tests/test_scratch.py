@@ -8,20 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from dojo import lab
 from dojo.errors import KataError
 from dojo.scratch import ScratchHost, groups, leaks
+from tests.learners import require_lab
 
 ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
 @pytest.fixture
 def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ScratchHost]:
-    reason = lab.cannot(["namespaces", "cgroup"])
-    if reason is not None:
-        if request.config.getoption("--strict-lab"):
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
+    require_lab(request)
     host = ScratchHost(next(groups.unique_names()), writable=[tmp_path])
     yield host
     host.close()

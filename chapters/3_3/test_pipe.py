@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dojo.testing import check, examples, expect, guard, ours, task, vm, wait_for_moment
+from dojo.testing import check, examples, expect, guard, moments, ours, task, vm
 
 CONTAINER_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SHOW_OWN_ARGUMENTS = ("sh", "-c", "cat /proc/1/cmdline; exit 0", "sh")
@@ -223,12 +223,13 @@ def test_a_parent_that_dies_early_leaves_no_child(mydocker):
     """
     mydocker.may_leave("cgroup", "file")  # until 5.6, nothing clears these away after a crash
     host = mydocker.host
-    for moment in range(20):
-        running = mydocker.start("run", "busybox", "sleep", "1000")
-        if moment % 2:
-            host.until(running.descendants, seconds=1)
-        else:
-            wait_for_moment(running, moment)
-        call = running.stop()
-        left = host.until(lambda: not host.processes()) or host.processes()
-        check(left is True, "no process is left", left, call)
+    for moment in moments(mydocker, ["run", "nothing", "true"], 10, apart=1):
+        for with_a_child in (False, True):
+            running = mydocker.start("run", "busybox", "sleep", "1000")
+            if with_a_child:
+                host.until(running.descendants, seconds=1)
+            else:
+                moment.wait_in(running)
+            call = running.stop()
+            left = host.until(lambda: not host.processes()) or host.processes()
+            check(left is True, "no process is left", left, call)

@@ -19,8 +19,8 @@ import pytest
 
 from dojo import clone, rootfs
 from dojo.plugin.fixtures import Mydocker
-from dojo.scratch import Running
-from dojo.testing import check, expect, first_process, ours, spent, started, task, vm
+from dojo.scratch import Call, Running
+from dojo.testing import Moment, check, expect, first_process, moments, ours, started, task, vm
 from dojo.trees import describe, differences
 
 MOUNTS = {
@@ -258,12 +258,10 @@ def test_a_crash_is_not_in_the_way_of_the_next_start(mydocker):
     before = describe(image)
     expect(run(mydocker, "exit 7"), status=7)
     script = safe(mydocker, "echo ready; exec sleep 1000")
-    for moment in range(12):
+    for number, moment in enumerate(moments(mydocker, ["run", "nothing", "true"], 12, apart=3)):
         running = mydocker.start("run", "busybox", "sh", "-c", script)
-        call = killed_after(running, milliseconds=moment * 4)
-        expect(run(mydocker, f"exit {moment}"), status=moment)
-        if call.out:
-            break  # the command ran: all later moments are like this one
+        killed_at(moment, running)
+        expect(run(mydocker, f"exit {number}"), status=number)
     unchanged(before, image)
 
 
@@ -639,14 +637,10 @@ def test_an_import_that_is_killed_leaves_an_image(mydocker, tmp_path):
     }
     expect(mydocker("import", str(tars[b"1"]), "fresh"), status=0)
     there = b"1"
-    in_time = 0  # how often it had ended before it was killed: then later moments are all the same
-    for moment in range(60):
-        if in_time == 2:
-            break
+    for moment in moments(mydocker, ["import", str(tmp_path / "nothing"), "fresh"], 60, apart=5):
         other = b"2" if there == b"1" else b"1"
         running = mydocker.start("import", str(tars[other]), "fresh")
-        killed = killed_after(running, milliseconds=moment * 5 * mydocker.host.patience)
-        in_time += bool(killed.out)
+        killed = killed_at(moment, running)
         call = run(mydocker, "cat /files/*", image="fresh")
         possible = [other] if killed.status == 0 else [there, other]
         whole = [each * number for each in possible]
@@ -864,13 +858,10 @@ def images_in(table: str) -> list[str]:
     return sorted(line.split()[0] for line in table.splitlines()[1:])
 
 
-def killed_after(running: Running, milliseconds: float):
-    """Kill it when it and its children have used that much CPU time, or when it has said something.
-
-    It may have ended before.
-    """
+def killed_at(moment: Moment, running: Running) -> Call:
+    """Kill it at a moment of its work and of what it started. It may have ended before."""
     host = running.host
-    host.until(lambda: spent(running, with_children=True) >= milliseconds or running.out, seconds=1)
+    moment.wait_in(running, with_children=True)
     call = running.stop()
     left = host.until(lambda: not host.processes()) or host.processes()
     check(left is True, "no process is left", left, call)

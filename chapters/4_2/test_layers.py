@@ -14,11 +14,13 @@ from dojo import machine
 from dojo.plugin.fixtures import Mydocker
 from dojo.scratch import Running
 from dojo.testing import (
+    Moment,
     check,
     end,
     expect,
     first_process,
     layers,
+    moments,
     needs,
     ours,
     spent,
@@ -231,9 +233,9 @@ def test_a_crash_at_any_moment_is_not_in_the_way(mydocker, who):
     image = mydocker.root / "images/busybox"
     before = describe(image)
     script = safe(mydocker, f"{CHANGES}\nexit 0")
-    for moment in range(12):
+    for moment in moments(mydocker, ["run", "nothing", "true"], 16, apart=3):
         running = mydocker.start("run", "busybox", "sh", "-c", script)
-        killed_after(running, milliseconds=moment * 4, child=who != "run")
+        killed_at(moment, running, child=who != "run")
         call = run(mydocker, "test ! -e /etc/new && touch /new && cat /etc/shells")
         expect(call, status=0, out="/bin/sh\n/bin/ash\n", err="")
     unchanged(before, image)
@@ -632,13 +634,13 @@ def gone(mydocker: Mydocker, before: list[str], mounts: list[str], call) -> None
     check(now == mounts, "the host's mounts as they were", set(now) ^ set(mounts), call)
 
 
-def killed_after(running: Running, milliseconds: int, child: bool) -> None:
-    """Kill `run` when it and what it started have used that much CPU time; or only its child.
+def killed_at(moment: Moment, running: Running, child: bool) -> None:
+    """Kill `run` at a moment of its work and of what it started; or only its child.
 
     Then `run` still lives, and has to end by itself.
     """
     host = running.host
-    host.until(lambda: spent(running, with_children=True) >= milliseconds, seconds=0.5)
+    moment.wait_in(running, with_children=True)
     if child:
         host.until(lambda: spent(running) == float("inf") or running.descendants(), seconds=0.5)
         with contextlib.suppress(ProcessLookupError, IndexError):

@@ -25,11 +25,11 @@ from dojo.testing import (
     end_detached,
     expect,
     listed,
+    moments,
     ours,
     started,
     task,
     vm,
-    wait_for_moment,
 )
 
 STAY = ("sleep", "1000")
@@ -499,10 +499,11 @@ def test_after_a_crash_at_any_moment_ps_tells_the_truth(mydocker):
     after_a_crash(mydocker)
     expect(mydocker("run", "--name", "before", "busybox", "sh", "-c", "exit 5"), status=5)
     host = mydocker.host
-    for moment in range(6):
-        detach = ("-d",) if moment % 2 else ()
-        running = mydocker.start("run", *detach, "--name", f"box{moment}", "busybox", *STAY)
-        wait_for_moment(running, 2 + 7 * moment)
+    idle = ["run", "nothing", "true"]
+    for number, moment in enumerate(moments(mydocker, idle, 8, apart=2)):
+        detach = ("-d",) if number % 2 else ()
+        running = mydocker.start("run", *detach, "--name", f"box{number}", "busybox", *STAY)
+        moment.wait_in(running, with_children=True)
         with contextlib.suppress(ProcessLookupError):
             running.send(signal.SIGKILL)
         while left := [process for process in host.processes() if process.state != "Z"]:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dojo import clone, machine, rootfs
+from dojo import clone, rootfs
 from dojo.plugin.fixtures import Mydocker
 from dojo.scratch import Call, Process, Running
 from dojo.scratch.groups import groups_of
@@ -30,12 +30,12 @@ from dojo.testing import (
     expect,
     guard,
     listed,
+    moments,
     needs,
     ours,
     started,
     task,
     vm,
-    wait_for_moment,
     wait_for_text,
 )
 
@@ -44,7 +44,7 @@ SHOW_OWN_ARGUMENTS = ("sh", "-c", "cat /proc/$$/cmdline; exit 0", "sh")
 KILLED = 128 + 9  # by SIGKILL, which has no name where tests are only collected
 ODD_TEXT = st.text(alphabet=" \n\t'\"\\$;`*?-äñ€\u2028", max_size=10)
 ODD_WORDS = ["", "-i", "--", "a;b", "a  b", "$HOME", "`id`"]
-MOMENTS = 12  # at which a container ends while somebody joins it
+MOMENTS = 12  # at most, at which a container ends while somebody joins it
 
 run_and_exec = pytest.mark.parametrize("verb", ["run", "exec"])
 # What `run -it` did before as well, since it handed the caller's terminal on.
@@ -712,20 +712,19 @@ def test_a_container_that_ends_at_this_moment(mydocker, tmp_path):
     marker = tmp_path / "marker"
     marker.write_text("of the host\n")
     script = f"echo ran; cat '{marker}' 2> /dev/null; exit 0"
-    for moment in range(max(4, int(MOMENTS / machine.patience()))):
+    identity = detached(mydocker, "--rm", "--name", "box", "busybox", *STAY)
+    expect(mydocker("exec", "box", "sh", "-c", script), status=0, out="ran\n")
+    end_detached(mydocker, identity)
+    for moment in moments(mydocker, ["exec", "nobody", "true"], MOMENTS, apart=2):
         identity = detached(mydocker, "--rm", "--name", "box", "busybox", *STAY)
-        if moment == 0:
-            expect(mydocker("exec", "box", "sh", "-c", script), status=0, out="ran\n")
         running = mydocker.start("exec", "box", "sh", "-c", script)
-        came = wait_for_moment(running, moment * 4)
+        moment.wait_in(running)
         end_detached(mydocker, identity)
         call = expect(running.wait())
         check(call.status in (0, 1, KILLED), "status 0, 1 or 137", call.status, call)
         check(call.out in (b"", b"ran\n"), "nothing of the host's files", call.text, call)
         if call.status == 1:
             expect(call, out="", complaint=["box"])
-        if not came:
-            break  # all later moments are like this one
 
 
 @task(4)

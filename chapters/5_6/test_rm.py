@@ -18,13 +18,13 @@ from dojo.testing import (
     end_detached,
     expect,
     listed,
+    moments,
     needs,
     ours,
     started,
     stranger,
     task,
     vm,
-    wait_for_moment,
     wait_for_text,
 )
 from dojo.trees import describe, differences
@@ -33,7 +33,7 @@ STAY = ("sleep", "1000")
 KILLED = 128 + 9  # by SIGKILL, which has no name where tests are only collected
 OPTIONS = ("-m", "64m", "--pids-limit", "20")
 ROUNDS = 6  # of two commands at once
-MOMENTS = 10  # at which `rm` is killed
+MOMENTS = 10  # at most, at which something happens to a command
 TRACEBACK = "Traceback"
 
 
@@ -311,9 +311,9 @@ def test_after_the_minder_was_killed_f_clears_all(mydocker):
 
     Killed at any moment of its life, even before the container had begun.
     """
-    for moment in range(max(4, int(MOMENTS / machine.patience()))):
+    for moment in moments(mydocker, ["run", "nothing", "true"], MOMENTS, apart=3):
         running = mydocker.start("run", "-d", "--name", "box", *OPTIONS, "busybox", *STAY)
-        came = wait_for_moment(running, moment * 4)
+        moment.wait_in(running, with_children=True)
         with contextlib.suppress(ProcessLookupError):  # `run` has ended by now, or has no child yet
             for process in running.descendants()[:1]:
                 os.kill(process.pid, signal.SIGKILL)
@@ -326,8 +326,6 @@ def test_after_the_minder_was_killed_f_clears_all(mydocker):
         nothing_left(mydocker, call)
         groups = mydocker.host.groups.below()
         check(not groups, "no group", groups, call)
-        if not came:
-            break  # all later moments are like this one
 
 
 @task(2)
@@ -380,45 +378,41 @@ def test_two_remove_one_that_has_ended(mydocker):
 @needs("cgroup")
 def test_remove_one_that_ends_at_this_moment(mydocker):
     """With `--rm` it removes itself when it ends. Whoever comes second finds nothing."""
-    for moment in range(max(3, int(ROUNDS / machine.patience()))):
+    for moment in moments(mydocker, ["rm", "nobody"], MOMENTS, apart=2):
         detached(mydocker, "--rm", "--name", "box", *OPTIONS, "busybox", *STAY)
         first = container_process(mydocker)
         running = mydocker.start("rm", "-f", "box")
-        came = wait_for_moment(running, moment * 4)
+        moment.wait_in(running)
         with contextlib.suppress(ProcessLookupError):
             os.kill(first.pid, signal.SIGKILL)
         call = expect(orderly(running.wait()), status=0)
         check(call.out in (b"box\n", b""), "its name, or nothing", call.text, call)
         mydocker.host.until(lambda: not names(mydocker) and not mydocker.host.processes())
         all_is_clear(mydocker)
-        if not came:
-            break  # all later moments are like this one
 
 
 @task(3)
 def test_remove_while_somebody_joins(mydocker):
     """`exec` is in there, or it is too late. It never runs anywhere else, and never waits on."""
     script = f"{guard_of(mydocker)}; echo in; exec sleep 777"
-    for moment in range(max(3, int(ROUNDS / machine.patience()))):
+    for moment in moments(mydocker, ["exec", "nobody", "true"], MOMENTS, apart=2):
         detached(mydocker, "--name", "box", "busybox", *STAY)
         joining = mydocker.start("exec", "box", "sh", "-c", script)
-        came = wait_for_moment(joining, moment * 4)
+        moment.wait_in(joining)
         expect(mydocker("rm", "-f", "box"), status=0, out="box\n", err="")
         call = orderly(joining.wait())
         check(call.status in (1, KILLED), "status 1 or 137", call.status, call)
         all_is_clear(mydocker)
-        if not came:
-            break  # all later moments are like this one
 
 
 @task(3)
 @needs("cgroup")
 def test_a_new_one_of_the_same_name_while_the_old_one_goes(mydocker):
     """The new one gets the name or is told that it is taken. It is never half removed with it."""
-    for moment in range(max(3, int(ROUNDS / machine.patience()))):
+    for moment in moments(mydocker, ["rm", "nobody"], MOMENTS, apart=2):
         detached(mydocker, "--name", "box", *OPTIONS, "busybox", *STAY)
         removing = mydocker.start("rm", "-f", "box")
-        came = wait_for_moment(removing, moment * 6)
+        moment.wait_in(removing)
         call = orderly(mydocker("run", "--name", "box", "busybox", "echo", "new"))
         removed = expect(orderly(removing.wait()), status=0)
         check(call.status in (0, 125, KILLED), "status 0, or 125: taken", call.status, call)
@@ -427,8 +421,6 @@ def test_a_new_one_of_the_same_name_while_the_old_one_goes(mydocker):
         check(b"box" in removed.out, "the old one is removed", removed.out, removed)
         expect(orderly(mydocker("rm", "-f", "box")), status=0)
         all_is_clear(mydocker)
-        if not came:
-            break  # all later moments are like this one
 
 
 @task(3)
@@ -436,17 +428,15 @@ def test_a_new_one_of_the_same_name_while_the_old_one_goes(mydocker):
 @needs("cgroup")
 def test_a_removal_that_was_killed_can_be_done_again(mydocker):
     """Half removed is the worst: not there for `ps`, and still in the way. `rm -f` finishes it."""
-    for moment in range(max(4, int(MOMENTS / machine.patience()))):
+    for moment in moments(mydocker, ["rm", "nobody"], MOMENTS, apart=2):
         detached(mydocker, "--name", "box", *OPTIONS, "busybox", *STAY)
         running = mydocker.start("rm", "-f", "box")
-        came = wait_for_moment(running, moment * 4)
+        moment.wait_in(running)
         running.stop()
         expect(mydocker("ps", "-a"), status=0)
         expect(orderly(mydocker("rm", "-f", "box")), status=0)
         all_is_clear(mydocker)
         nothing_left(mydocker)
-        if not came:
-            break  # all later moments are like this one
     expect(
         mydocker("run", "--rm", "--name", "box", "busybox", "echo", "new"), status=0, out="new\n"
     )

@@ -11,7 +11,6 @@ import stat
 import struct
 import subprocess
 import tarfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from dojo.testing import (
     expect,
     first_process,
     layers,
+    moments,
     ours,
     started,
     task,
@@ -730,7 +730,8 @@ def test_two_commits_at_once(mydocker):
 
 
 SIZE = 8 * MEBIBYTE
-MOMENTS = 6  # at which `commit` is killed
+MOMENTS = 8  # at most, at which `commit` is killed
+IDLE = ("commit", "nobody", "copy")  # a commit that finds nothing to do
 
 
 @task(4)
@@ -744,18 +745,16 @@ def test_killed_half_way(mydocker, whom):
     """
     with container(mydocker) as root:
         write_version(root, 0)
-        before = time.monotonic()
         commit(mydocker)
-        seconds = time.monotonic() - before
     allowed = {0}
-    for moment in range(1, MOMENTS + 1):
+    for version, moment in enumerate(moments(mydocker, IDLE, MOMENTS, apart=10), start=1):
         with container(mydocker, "copy") as root:
             found = read_version(root)
             check(found in allowed, f"the version {allowed} of the image, whole", found)
-            allowed = {found, moment}
-            write_version(root, moment)
+            allowed = {found, version}
+            write_version(root, version)
             running = mydocker.start("commit", "box", "copy")
-            time.sleep(seconds * moment / MOMENTS)
+            moment.wait_in(running, with_children=True)
             kill(running, children="children" in whom)
     with container(mydocker, "copy") as root:
         found = read_version(root)
@@ -775,16 +774,15 @@ def test_killed_when_there_was_no_such_image(mydocker):
     """Then there is none afterwards: half an image is worse than none."""
     with container(mydocker) as root:
         write_version(root, 1)
-        before = time.monotonic()
         commit(mydocker, "good")
-        seconds = time.monotonic() - before
-        for moment in range(4):
-            running = mydocker.start("commit", "box", f"copy-{moment}")
-            time.sleep(seconds * (2 * moment + 1) / 8)
+        tried = []
+        for moment in moments(mydocker, IDLE, 4, apart=10):
+            tried.append(f"copy-{len(tried)}")
+            running = mydocker.start("commit", "box", tried[-1])
+            moment.wait_in(running, with_children=True)
             kill(running, children=True)
         listed = images(mydocker)
-    for moment in range(4):
-        image = f"copy-{moment}"
+    for image in tried:
         if image in listed:
             with container(mydocker, image) as root:
                 check(read_version(root) == 1, f"{image} is whole", read_version(root))

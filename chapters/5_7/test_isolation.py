@@ -19,6 +19,7 @@ from dojo.testing import (
     expect,
     layers,
     listed,
+    moments,
     ours,
     started,
     task,
@@ -31,7 +32,7 @@ STAY = ("sleep", "1000")
 MEBIBYTE = 1024 * 1024
 OF_CONTAINERS = ("containers", "writeLayer", "work", "mnt")  # the directories of MYDOCKER_ROOT
 MANY = 20
-MOMENTS = 6  # at which processes are killed
+MOMENTS = 8  # at most, at which processes are killed
 
 
 # Task 1: A layer for each
@@ -425,15 +426,13 @@ def test_killed_at_any_moment(mydocker, whom):
     """
     box(mydocker, "good")
     expect(inside(mydocker, "good", "echo kept > /mine"), status=0)
-    before = time.monotonic()
-    box(mydocker, "measured")
-    seconds = time.monotonic() - before
-    names = ["good", "measured"]
-    for moment in range(MOMENTS):
-        names.append(f"box-{moment}")
+    box(mydocker, "other")
+    names = ["good", "other"]
+    for moment in moments(mydocker, ["run", "nothing", "true"], MOMENTS, apart=4):
+        names.append(f"box-{len(names)}")
         there = {process.pid for process in mydocker.host.processes()}
         running = mydocker.start("run", "-d", "--name", names[-1], "busybox", *STAY)
-        time.sleep(seconds * 1.2 * moment / MOMENTS)
+        moment.wait_in(running, with_children=True)
         spared = set() if whom == "run and minder" else {running.inner}
         for process in mydocker.host.processes():
             new = process.pid not in there and not process.is_first_of_a_container()
@@ -449,7 +448,7 @@ def test_killed_at_any_moment(mydocker, whom):
             expect(call, status=125, out="", complaint=[])
     expect(inside(mydocker, "good", "cat /mine"), status=0, out="kept\n")
     seen = {row["Names"]: row["State"] for row in listed(mydocker, "-a")}
-    wanted = {"good": "running", "measured": "running"}
+    wanted = {"good": "running", "other": "running"}
     check(seen.items() >= wanted.items(), "the others are still running", seen)
     for name in [name for name in names[2:] if seen.get(name) == "exited"]:
         status = [exit_status(row) for row in listed(mydocker, "-a") if row["Names"] == name]

@@ -180,8 +180,12 @@ class ScratchHost:
         return facts
 
     def processes(self) -> list[Process]:
-        """All processes but PID 1, by the tree that the kernel keeps of them out here."""
-        return self.descendants(self.pid)
+        """All processes but PID 1, by the tree that the kernel keeps of them out here.
+
+        One whose parent ends at this moment has moved to PID 1, where nobody looks any more. So
+        that there is none is believed only when it is seen twice.
+        """
+        return self.descendants(self.pid) or self.descendants(self.pid)
 
     def descendants(self, pid: int) -> list[Process]:
         """The children of a process, and theirs."""

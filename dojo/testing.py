@@ -32,7 +32,7 @@ needs = pytest.mark.needs
 layers = pytest.mark.layers  # once for each storage driver
 vm = pytest.mark.vm  # of the few that CI runs in a virtual machine, too
 
-STANDSTILL_SECONDS = 0.2  # without any CPU time: then a program waits for somebody else
+STANDSTILL_SECONDS = 0.1  # without any CPU time: then a program waits for somebody else
 
 
 def task(number: int) -> pytest.MarkDecorator:
@@ -307,7 +307,11 @@ def moments(
 
 def _time_to_load(mydocker: "Mydocker", idle: Sequence[str]) -> float:
     """The CPU time of a command that finds nothing to do, in milliseconds; a little less."""
-    running = mydocker.start(*idle)
+    # Of two: one start may take half as long again as the next.
+    return min(_seen_to_spend(mydocker.start(*idle)) for _ in range(2))
+
+
+def _seen_to_spend(running: Running) -> float:
     used = 0.0
 
     def has_ended() -> bool:
@@ -316,7 +320,7 @@ def _time_to_load(mydocker: "Mydocker", idle: Sequence[str]) -> float:
         used = max(used, now if now < float("inf") else 0.0)
         return now == float("inf")
 
-    mydocker.host.until(has_ended)
+    running.host.until(has_ended)
     running.wait()
     return used
 

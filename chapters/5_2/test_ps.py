@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from dojo.plugin.fixtures import Mydocker
-from dojo.scratch import Call, Process, Running, ScratchHost
+from dojo.scratch import Call, Process, Running
 from dojo.testing import (
     check,
     container_process,
@@ -506,7 +506,7 @@ def test_after_a_crash_at_any_moment_ps_tells_the_truth(mydocker):
         moment.wait_in(running, with_children=True)
         with contextlib.suppress(ProcessLookupError):
             running.send(signal.SIGKILL)
-        while left := alive(host) or alive(host):  # one that changes its parent is missed once
+        while left := [process for process in host.processes() if process.state != "Z"]:
             for process in left:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process.pid, signal.SIGKILL)
@@ -856,10 +856,6 @@ def earlier(part: object, seconds: int) -> object:
 def after_a_crash(mydocker: Mydocker) -> None:
     """Until 5.6, nothing clears away what is left after a crash."""
     mydocker.may_leave("cgroup", "file")
-
-
-def alive(host: ScratchHost) -> list[Process]:
-    return [process for process in host.processes() if process.state != "Z"]
 
 
 def nothing_lives(mydocker: Mydocker) -> None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -182,20 +182,27 @@ class ScratchHost:
     def processes(self) -> list[Process]:
         """All processes but PID 1, by the tree that the kernel keeps of them out here.
 
-        One whose parent ends at this moment has moved to PID 1, where nobody looks any more. So
-        that there is none is believed only when it is seen twice.
+        One whose parent ends meanwhile moves to PID 1, so that is looked at until nothing is new.
         """
-        return self.descendants(self.pid) or self.descendants(self.pid)
+        found: dict[int, Process] = {}
+        children: set[int] = set()
+        while new := [pid for pid in _children(self.pid) if pid not in children]:
+            children.update(new)
+            found.update((process.pid, process) for process in self._with_descendants(new))
+        return list(found.values())
 
     def descendants(self, pid: int) -> list[Process]:
         """The children of a process, and theirs."""
+        return self._with_descendants(_children(pid))
+
+    def _with_descendants(self, pids: Iterable[int]) -> list[Process]:
         found: list[Process] = []
-        waiting = [pid]
+        waiting = list(pids)
         while waiting:
-            for child in _children(waiting.pop()):
-                waiting.append(child)
-                with contextlib.suppress(OSError, IndexError, StopIteration):
-                    found.append(_process(child))
+            pid = waiting.pop(0)
+            with contextlib.suppress(OSError, IndexError, StopIteration):
+                found.append(_process(pid))
+            waiting += _children(pid)
         return found
 
     def outer_pid(self, inner: int) -> int:

@@ -278,8 +278,7 @@ class Moment:
             return now >= self.milliseconds or stands_still
 
         running.host.until(is_over)
-        now = spent(running, with_children=with_children)
-        self.came = self.milliseconds <= now < float("inf")
+        self.came = self.milliseconds <= used < float("inf")
 
 
 def moments(

@@ -452,7 +452,10 @@ CHANGES = {"overwrite", "append", "patch", "truncate", "rename", "link"} | {
 }
 
 
-def sequences(parts: int = 4) -> st.SearchStrategy[list[Operation]]:
+PARTS = 6  # lists that a sequence is made of
+
+
+def sequences() -> st.SearchStrategy[list[Operation]]:
     """Draw operations on the tree that `lay_base` makes. Many fail, which is to be the same too.
 
     Hypothesis likes short lists: a sequence is made of some.
@@ -504,7 +507,7 @@ def sequences(parts: int = 4) -> st.SearchStrategy[list[Operation]]:
         paths = st.tuples(linked, new_path) if verb == "link" else st.tuples(linked)
         drawn.append(st.builds(Operation, st.just(verb), paths, one.get(verb, st.just(()))))
     part = st.lists(st.one_of(drawn), max_size=12)
-    return st.tuples(*[part] * parts).map(lambda lists: [op for part in lists for op in part])
+    return st.tuples(*[part] * PARTS).map(lambda lists: [op for part in lists for op in part])
 
 
 # In two places at once -----------------------------------------------------------------------

@@ -27,7 +27,7 @@ if machine.patience() < 4:  # to find the shortest sequence takes some hundred c
     phases=PHASES,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-@given(operations=sequences(parts=6))
+@given(operations=sequences())
 def test_layers_are_like_a_plain_directory(mydocker, operations):
     """The same is done to a container's files and to a plain copy: both must stay the same.
 

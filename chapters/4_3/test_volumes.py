@@ -576,7 +576,6 @@ def test_killed_while_it_cleans_up(mydocker, folder):
     mydocker.may_leave("cgroup")
     before = listing(folder)
     volumes = (f"{folder}:/data", f"{folder}/below:/data/below")
-    missed = 0
     for number in range(MOMENTS):
         running = start(mydocker, STAY, *volumes)
         first = first_process(running).pid
@@ -585,9 +584,6 @@ def test_killed_while_it_cleans_up(mydocker, folder):
         moment.wait_in(running)
         running.stop()
         next_one_starts(mydocker, folder, before)
-        missed += not moment.came
-        if missed == 2:
-            break  # it had cleaned up: all later moments are like these
 
 
 @task(4)

@@ -490,7 +490,7 @@ def test_everything_else_is_as_it_was(mydocker):
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-@given(operations=trees.sequences(parts=6))
+@given(operations=trees.sequences())
 def test_whatever_was_done_comes_back(mydocker, operations):
     """Somebody does this and that to files of every kind, in any order. Then it is committed.
 

@@ -47,6 +47,7 @@ NAMES = (
     "cgroup-v2",
     "overlay",
     "aufs",
+    "unotify",
     "iptables",
     "nft",
 )
@@ -145,6 +146,7 @@ _TITLES = {
     "cgroup-v2": "cgroup v2",
     "overlay": "overlay file system",
     "aufs": "AUFS",
+    "unotify": "seccomp notifications",
     "iptables": "iptables",
     "nft": "nft",
 }
@@ -174,6 +176,7 @@ def _ask_the_kernel() -> list[Ability]:
         "cgroup-v2": _cgroup_v2,
         "overlay": _overlay,
         "aufs": _aufs,
+        "unotify": _unotify,
         "iptables": lambda: _firewall("iptables", "iptables", _IPTABLES_RULE),
         "nft": lambda: _firewall("nft", "nftables", _NFT_RULE),
     }
@@ -412,6 +415,21 @@ def _aufs() -> str:
         raise _AbsentError("its kernel module is not loaded", "sudo modprobe aufs")
     remedy = "nothing, if overlay is there; else a kernel with AUFS: Debian's aufs-dkms"
     raise _AbsentError(f"kernel {release} has none", remedy)
+
+
+def _unotify() -> str:
+    """What holds a program up right before a system call, see `dojo.scratch.moments`."""
+    _only_root_can("hold up programs")
+    try:
+        level = ctypes.CDLL("libseccomp.so.2").seccomp_api_get()
+    except OSError as error:
+        raise _AbsentError("no libseccomp", "sudo apt-get install libseccomp2") from error
+    if level < 5:
+        raise _AbsentError("this kernel or libseccomp has none", "Linux 5.5, libseccomp 2.5")
+    release = os.uname().release
+    if tuple(map(int, re.findall(r"\d+", release)[:2])) < (5, 5):
+        raise _AbsentError(f"kernel {release} cannot let a call go on", "Linux 5.5 or later")
+    return "a program can be held up before a system call"
 
 
 # Firewalls

@@ -11,7 +11,6 @@ import os
 import re
 import signal
 import subprocess
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dojo import machine
-from dojo.scratch import Call, Process, Running
+from dojo.scratch import Call, Moment, Process, Running
 from dojo.scratch.calls import describe_status, show
 from dojo.scratch.groups import start_time
 
@@ -31,8 +30,6 @@ ours = pytest.mark.ours
 needs = pytest.mark.needs
 layers = pytest.mark.layers  # once for each storage driver
 vm = pytest.mark.vm  # of the few that CI runs in a virtual machine, too
-
-STANDSTILL_SECONDS = 0.1  # without any CPU time: then a program waits for somebody else
 
 
 def task(number: int) -> pytest.MarkDecorator:
@@ -231,97 +228,57 @@ def stranger(mydocker: "Mydocker", inner: int) -> Iterator[None]:
     running.wait()
 
 
-def spent(running: Running, *, with_children: bool = False) -> float:
-    """The CPU time that a program has used, in milliseconds; endless if it has ended.
+def moments(number: int, *, looks: bool = False) -> Iterator[Moment]:
+    """Moments of a program's work, as many starts of it: at its end, then before single changes.
 
-    with_children: and what it started, as far as that still runs.
+    number: of changes at most, fewer on a slow machine: some of those that the program made when
+    nothing held it up; all of them with --every-moment. It must do the same again each time.
+    looks: see `Moment`.
     """
-    try:
-        pids = [running.pid]
-        pids += [process.pid for process in running.descendants()] if with_children else []
-        nanoseconds = _cpu_time(pids[0])
-    except (ProcessLookupError, FileNotFoundError):
-        return float("inf")
-    for pid in pids[1:]:
-        with contextlib.suppress(ProcessLookupError, FileNotFoundError):
-            nanoseconds += _cpu_time(pid)
-    return nanoseconds / 1_000_000
+    whole = Moment(None, looks=looks)
+    yield whole
+    tried = len(whole.seen) if every_moment else examples(number, 3)
+    for each in _some_of(whole.seen, tried):
+        yield Moment(each, looks=looks)
 
 
-def _cpu_time(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
+every_moment = False  # see --every-moment
 
 
-class Moment:
-    """A moment of a program's work: when it has used so much CPU time, in milliseconds.
+def _some_of(names: Sequence[str], number: int) -> list[int]:
+    """The places of some changes: of each kind, by what came before it, one; and then of the rest.
 
-    came: whether it got there; it may have ended before, or have waited for somebody else.
+    The tenth of ten files that are made tells little, but the one change after them may.
     """
-
-    def __init__(self, milliseconds: float) -> None:
-        self.milliseconds = milliseconds
-        self.came = False
-
-    def wait_in(self, running: Running, *, with_children: bool = False) -> None:
-        """Wait until the program has used that much, or uses none any more.
-
-        with_children: itself or what it started.
-        """
-        used, since = 0.0, time.monotonic()
-
-        def is_over() -> bool:
-            nonlocal used, since
-            now = spent(running, with_children=with_children)
-            if now != used:
-                used, since = now, time.monotonic()
-            stands_still = time.monotonic() > since + STANDSTILL_SECONDS * running.host.patience
-            return now >= self.milliseconds or stands_still
-
-        running.host.until(is_over)
-        self.came = self.milliseconds <= used < float("inf")
+    kinds = list(zip(["", *names], names, strict=False))
+    firsts = [place for place, kind in enumerate(kinds) if kind not in kinds[:place]]
+    rest = [place for place in range(len(names)) if place not in firsts]
+    found = _spread(firsts, number)
+    return sorted(found + _spread(rest, number - len(found)))
 
 
-def moments(
-    mydocker: "Mydocker", idle: Sequence[str], number: int, apart: float
-) -> Iterator[Moment]:
-    """Moments of a program's work, one after the other, as far as the program gets.
+def _spread(places: Sequence[int], number: int) -> list[int]:
+    """At most that many of them, evenly spread."""
+    tried = min(len(places), number)
+    return [places[each * len(places) // tried] for each in range(tried)]
 
-    The first is right at its start. The others come after it has loaded itself, since nothing
-    happens before: an interpreter takes longer for that than for all the rest.
 
-    idle: a command line that finds nothing to do. number: of moments at most; fewer on a slow
-    machine. apart: milliseconds of CPU time between two.
+def beside(mydocker: "Mydocker", moment: Moment, *words: str) -> Call:
+    """Run a second command while the first is held up at a moment of its work.
+
+    It gets as far as it can: to its end, or to where it waits for the first one. Then both go on.
     """
-    patience = mydocker.host.patience
-    yield Moment(0)
-    loaded = _time_to_load(mydocker, idle)
-    missed = 0
-    for each in range(max(3, int(number / patience))):
-        moment = Moment(loaded + each * apart * patience)
-        yield moment
-        missed += not moment.came
-        if missed == 2:  # all later ones are like these
-            return
+    with moment:
+        running = as_far_as_it_can(mydocker, *words)
+    return running.wait()
 
 
-def _time_to_load(mydocker: "Mydocker", idle: Sequence[str]) -> float:
-    """The CPU time of a command that finds nothing to do, in milliseconds; a little less."""
-    # Of two: one start may take half as long again as the next.
-    return min(_seen_to_spend(mydocker.start(*idle)) for _ in range(2))
-
-
-def _seen_to_spend(running: Running) -> float:
-    used = 0.0
-
-    def has_ended() -> bool:
-        nonlocal used
-        now = spent(running)
-        used = max(used, now if now < float("inf") else 0.0)
-        return now == float("inf")
-
-    running.host.until(has_ended)
-    running.wait()
-    return used
+def as_far_as_it_can(mydocker: "Mydocker", *words: str) -> Running:
+    """Run a command until it has ended, or waits for somebody else."""
+    moment = Moment(None)
+    running = mydocker.start(*words, moment=moment)
+    with moment:
+        return running
 
 
 def wait_for_text(mydocker: "Mydocker", path: Path) -> None:

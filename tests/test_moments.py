@@ -1,5 +1,7 @@
-"""Moments of a program's work, at which chapters kill it: where they lie, and when they end."""
+"""Moments of a program's work, at which chapters hold it up, and kill it: where they lie."""
 
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,77 +9,161 @@ from types import SimpleNamespace
 
 import pytest
 
-from dojo.scratch import Running, ScratchHost, groups
-from dojo.testing import moments
+from dojo import clone
+from dojo.catalogue import Catalogue, Chapter
+from dojo.scratch import Moment, Running, ScratchHost, groups
+from dojo.steps import Steps
+from dojo.teeth.runs import run_chapter
+from dojo.testing import beside, moments
 from tests.learners import require_lab
 
-LOADS = 30  # milliseconds of CPU time
-WORKS = 40
-PROGRAM = """
-import sys, time
-def spend(milliseconds):
-    begun = time.process_time()
-    while time.process_time() < begun + milliseconds / 1000: pass
-spend({LOADS})
-if sys.argv[1] != "nothing": spend({WORKS})
-if sys.argv[1] == "waits": time.sleep(1000)
-"""
+CATALOGUE = Catalogue(clone.here())
 
 
 class Program(SimpleNamespace):
-    """Loads itself, and then works, or waits for somebody who never comes, or does nothing."""
+    """A program that makes directories, one by one; each is a change. Its words are its code."""
 
-    def start(self, *words: str) -> Running:
-        code = PROGRAM.format(LOADS=LOADS, WORKS=WORKS)
-        return self.host.start([sys.executable, "-I", "-S", "-c", code, *words])
+    def start(self, *words: str, moment: Moment) -> Running:
+        code = "; ".join(words).replace("{folder}", str(self.folder))
+        return self.host.start([sys.executable, "-I", "-S", "-c", code], moment=moment)
+
+    def made(self) -> list[str]:
+        return sorted(path.name for path in self.folder.iterdir())
+
+    def clear(self) -> None:
+        for path in self.folder.iterdir():
+            path.rmdir()
 
 
 @pytest.fixture
 def program(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Program]:
     require_lab(request)
     host = ScratchHost(next(groups.unique_names()), writable=[tmp_path])
-    yield Program(host=host)
+    yield Program(host=host, folder=tmp_path)
     host.close()
 
 
-@pytest.mark.parametrize("work", ["works", "waits"])
-def test_they_lie_in_the_work_and_end_with_it(program: Program, work: str) -> None:
+def makes(number: int) -> str:
+    return f"import os, time; [os.mkdir('{{folder}}/' + str(each)) for each in range({number})]"
+
+
+@pytest.mark.parametrize("then", ["", "time.sleep(1000)"])
+def test_the_first_is_its_end_and_the_others_lie_before_each_change(
+    program: Program, then: str
+) -> None:
     seen = []
-    for moment in moments(program, ["nothing"], 100, apart=10):
-        running = program.start(work)
-        moment.wait_in(running)
-        running.stop()
-        seen.append(moment)
-    first, *found = seen
-    assert first.milliseconds == 0
-    assert first.came
-    came = [moment for moment in found if moment.came]
-    assert LOADS - 5 < came[0].milliseconds < LOADS + WORKS
-    assert 3 <= len(came) <= 8
-    assert len(found) == len(came) + 2
+    for moment in moments(100):
+        running = program.start(makes(4), then or "pass", moment=moment)
+        with moment:
+            running.kill()
+            seen.append((moment.number, moment.came, len(program.made())))
+        call = running.wait()
+        program.clear()
+        assert not call.problem
+    assert seen == [(None, False, 4), *((number, True, number) for number in range(4))]
 
 
-def test_there_are_no_more_than_asked_for(program: Program) -> None:
-    asked = 0
-    for moment in moments(program, ["nothing"], 3, apart=1):
-        running = program.start("waits")
-        moment.wait_in(running)
-        running.stop()
-        asked += 1
-    assert asked == 1 + 3
+def test_there_are_no_more_than_asked_for_of_each_kind_one(program: Program) -> None:
+    """What comes once, between much that is alike, is tried: and so is what comes after it."""
+    numbers = []
+    renames = "os.rename('{folder}/0', '{folder}/new')"
+    for moment in moments(5):
+        running = program.start(makes(9), renames, "os.mkdir('{folder}/last')", moment=moment)
+        with moment:
+            numbers.append(moment.number)
+        running.wait()
+        assert len(program.made()) == 10
+        program.clear()
+    first, second, after_them, last = 0, 1, 9, 10
+    assert numbers == [None, first, second, 2, after_them, last]
 
 
-def test_what_it_started_counts_where_that_is_asked_for(program: Program) -> None:
-    script = f"{sys.executable} -I -S -c 'while True: pass' & wait"
-    running = program.host.start(["sh", "-c", script], env={"PATH": "/usr/bin:/bin"})
-    for with_children in (False, True):
-        moment = next(later(program))
-        moment.wait_in(running, with_children=with_children)
-        assert moment.came == with_children
+def test_killed_there_it_does_not_make_the_change(program: Program) -> None:
+    """The kernel might have its answer before the signal, and one that is dead makes the change."""
+    for _ in range(50):
+        moment = Moment(2)
+        running = program.start(makes(4), moment=moment)
+        with moment:
+            running.kill()
+        assert running.wait().status == -signal.SIGKILL
+        assert program.made() == ["0", "1"]
+        program.clear()
+
+
+def test_what_it_started_is_held_up_as_well(program: Program) -> None:
+    moment = Moment(1)
+    running = program.start("import os, sys, time", "pid = os.fork()", makes(1), moment=moment)
+    with moment:
+        assert moment.came
+        assert program.made() == []
+    running.wait()
+    assert program.made() == ["0"]
+
+
+def test_a_moment_that_does_not_come_ends_when_all_wait_for_somebody(program: Program) -> None:
+    moment = Moment(7)
+    running = program.start(makes(2), "time.sleep(1000)", moment=moment)
+    with moment:
+        assert (moment.came, moment.seen) == (False, ["mkdir", "mkdir"])
     running.stop()
 
 
-def later(program: Program) -> Iterator:
-    found = moments(program, ["nothing"], 3, apart=1)
-    next(found)
-    return found
+def test_one_that_could_not_be_started_is_not_waited_for(program: Program) -> None:
+    moment = Moment(0)
+    with pytest.raises(Exception, match="No such file"):
+        program.host.start(["/no-such-program"], moment=moment)
+
+
+def holds_up(chapter: Chapter) -> bool:
+    return any("unotify" in path.read_text() for path in chapter.folder.glob("*.py"))
+
+
+@pytest.mark.parametrize(
+    "chapter", [*filter(holds_up, CATALOGUE.chapters)], ids=lambda chapter: chapter.number
+)
+def test_at_every_moment_the_reference_does_what_it_should(
+    request: pytest.FixtureRequest, chapter: Chapter, tmp_path: Path
+) -> None:
+    """A learner's tests try some of them, for the time it takes."""
+    require_lab(request)
+    state = Steps(CATALOGUE).state(chapter)
+    outcomes, output = run_chapter(chapter, state, tmp_path, "--every-moment")
+    results = {outcome.result for outcome in outcomes.values()}
+    assert "passed" in results
+    assert results <= {"passed", "skipped"}, output
+
+
+def test_what_counts(program: Program) -> None:
+    """A change, not what is said; a long text once. With looks: what others change, and no more."""
+    path = f"{program.folder}/a"
+    code = f"""
+import os
+os.write(1, b"said")
+made = os.open({path!r}, os.O_CREAT | os.O_WRONLY)
+for _ in range(5): os.write(made, b"long")
+os.unlink({path!r})
+open("/proc/self/stat").close()
+os.close(os.pidfd_open(os.getpid()))
+open("/etc/passwd").close()
+"""
+    changes = ["openat", "write", "unlink"]
+    for looks, names in ((False, changes), (True, [*changes, "openat", "pidfd_open"])):
+        moment = Moment(None, looks=looks)
+        running = program.start(code, moment=moment)
+        with moment:
+            pass
+        assert running.wait().text == "said"
+        assert moment.seen == names
+
+
+def test_a_second_command_gets_as_far_as_it_can(program: Program) -> None:
+    """To its end, or to where it waits for the first one."""
+    lock = program.folder / "lock"
+    lock.touch()
+    takes = f"import fcntl, os; fcntl.flock(os.open({str(lock)!r}, 0), fcntl.LOCK_EX)"
+    moment = Moment(1)
+    first = program.start(takes, "os.rename('{folder}/lock', '{folder}/gone')", moment=moment)
+    call = beside(program, moment, takes, "print(os.listdir('{folder}'))")
+    assert call.text == "['gone']\n"
+    assert first.wait().status == 0
+    os.unlink(program.folder / "gone")

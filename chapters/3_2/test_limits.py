@@ -1,39 +1,21 @@
 """Chapter 3.2: a process that gets no more than its share."""
 
-import contextlib
-import ctypes
 import os
-import select
 import signal
-import struct
-import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from dojo import machine
 from dojo.plugin.fixtures import Mydocker
-from dojo.scratch import Running
+from dojo.scratch import Call, Moment, Running
 from dojo.scratch.groups import groups_of, limits_of
-from dojo.testing import check, end, expect, first_process, ours, started, task, vm
+from dojo.testing import check, end, expect, first_process, needs, ours, started, task, vm
 
 pytestmark = vm  # all: control groups of version 2 are there only
 MEGABYTE = 1024 * 1024
 CPUS = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
 WAIT = "echo ready; exec sleep 1000"
 TAKE_64M = ("dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1")
-TIMES = 2  # that a container is started while moves are held up; where they cannot be, 50
-HELD_SECONDS = 0.2  # a container starts in much less
-
-# linux/fanotify.h, see fanotify_init(2), fanotify_mark(2) and fanotify(7)
-FAN_CLASS_CONTENT = 0x4
-FAN_MARK_ADD_MOUNT = 0x1 | 0x10
-FAN_OPEN_PERM = 0x10000
-FAN_ALLOW = 1
-FANOTIFY_EVENT = "IBBHQii"  # its length, version, and so on; mask, descriptor of the file, PID
-EVENT_BYTES = struct.calcsize(FANOTIFY_EVENT)
 
 
 def waiting(mydocker: Mydocker, *options: str, script: str = WAIT, **more) -> Running:
@@ -112,23 +94,29 @@ def test_0_is_no_limit(mydocker):
 
 @task(2)
 @ours
+@needs("unotify")
 def test_the_command_is_in_its_group_from_the_first_instruction(mydocker):
     """A command that begins before it is in its group takes what it wants meanwhile.
 
-    To see that, each move into a group takes long here: a command must not begin before its end.
+    To see that, whoever is about to move into a group is held up here, and nobody else: a command
+    must not begin meanwhile.
     """
-    seen = []
-    with moves_held_up(mydocker) as are_held:
-        times = TIMES if are_held else max(10, int(50 / machine.patience()))
-        for _ in range(times):
-            call = mydocker("run", "--rm", "-m", "64m", "busybox", "cat", "/proc/self/cgroup")
-            expect(call, status=0)
-            lines = [line.split(":", 2) for line in call.text.splitlines()]
-            found = [
-                path for _, names, path in lines if names == "" or "memory" in names.split(",")
-            ]
-            seen.append(found[0])
-    check(len(set(seen)) == times, f"{times} containers in {times} groups", sorted(set(seen)))
+    outside = memory_group(mydocker.host.run(["cat", "/proc/self/cgroup"], env=mydocker.env))
+    moment = Moment(0, alone=True)
+    words = ["run", "--rm", "-m", "64m", "busybox", "cat", "/proc/self/cgroup"]
+    running = mydocker.start(*words, moment=moment)
+    for _ in moment.steps():
+        if moment.before.endswith(("/cgroup.procs", "/tasks")):
+            moment.let_others_go_on()
+    call = expect(running.wait(), status=0)
+    found = memory_group(call)
+    check(found != outside, f"a group of its own, and not {outside}", found, call)
+
+
+def memory_group(call: Call) -> str:
+    """The group that holds its memory, of what /proc/self/cgroup says."""
+    lines = [line.split(":", 2) for line in call.text.splitlines()]
+    return next(path for _, names, path in lines if names == "" or "memory" in names.split(","))
 
 
 @task(2)
@@ -339,53 +327,3 @@ def cpu_seconds(pid: int) -> float:
     """How much CPU time a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-@contextlib.contextmanager
-def moves_held_up(mydocker: Mydocker) -> Iterator[bool]:
-    """Hold up whoever opens a cgroup.procs for memory on the scratch host, a while each time.
-
-    Gives whether that can be: a kernel that was built without it leaves to chance who is seen.
-    """
-    events = watch_for_opens(mydocker)
-    if events is None:
-        yield False
-        return
-    ends_here, ends = os.pipe()
-
-    def let_pass_slowly() -> None:
-        while events in select.select([events, ends_here], [], [])[0]:
-            *_, file, _ = struct.unpack(FANOTIFY_EVENT, os.read(events, EVENT_BYTES))
-            if os.readlink(f"/proc/self/fd/{file}").endswith("/cgroup.procs"):
-                time.sleep(HELD_SECONDS * mydocker.host.patience)
-            os.write(events, struct.pack("iI", file, FAN_ALLOW))
-            os.close(file)
-
-    watcher = threading.Thread(target=let_pass_slowly)
-    watcher.start()
-    try:
-        yield True
-    finally:
-        os.close(ends)
-        watcher.join()
-        os.close(events)
-        os.close(ends_here)
-
-
-def watch_for_opens(mydocker: Mydocker) -> int | None:
-    """What asks us at each opening of a file of the memory hierarchy on the scratch host.
-
-    None where the kernel does not have that.
-    """
-    libc = ctypes.CDLL(None)
-    places = mydocker.host.groups.mounts()
-    point = next(p for p, kind, data in places if kind == "cgroup2" or "memory" in data.split(","))
-    mount = os.fsencode(f"/proc/{mydocker.host.pid}/root{point}")
-    events: int = libc.fanotify_init(FAN_CLASS_CONTENT, os.O_RDONLY | os.O_CLOEXEC)
-    if events < 0:
-        return None
-    opens = ctypes.c_uint64(FAN_OPEN_PERM)
-    if libc.fanotify_mark(events, FAN_MARK_ADD_MOUNT, opens, -1, mount) == 0:
-        return events
-    os.close(events)
-    return None

@@ -20,7 +20,18 @@ import pytest
 from dojo import clone, rootfs
 from dojo.plugin.fixtures import Mydocker
 from dojo.scratch import Call, Running
-from dojo.testing import Moment, check, expect, first_process, moments, ours, started, task, vm
+from dojo.testing import (
+    Moment,
+    check,
+    expect,
+    first_process,
+    moments,
+    needs,
+    ours,
+    started,
+    task,
+    vm,
+)
 from dojo.trees import describe, differences
 
 MOUNTS = {
@@ -251,6 +262,7 @@ def test_the_image_is_not_touched_by_a_start_that_failed(mydocker):
 
 @task(2)
 @ours
+@needs("unotify")
 def test_a_crash_is_not_in_the_way_of_the_next_start(mydocker):
     """Killed in the middle, `run` cannot clean up. What it left must not stop the next one."""
     mydocker.may_leave("cgroup")  # until 5.6, nothing clears these away after a crash
@@ -258,8 +270,8 @@ def test_a_crash_is_not_in_the_way_of_the_next_start(mydocker):
     before = describe(image)
     expect(run(mydocker, "exit 7"), status=7)
     script = safe(mydocker, "echo ready; exec sleep 1000")
-    for number, moment in enumerate(moments(mydocker, ["run", "nothing", "true"], 12, apart=3)):
-        running = mydocker.start("run", "busybox", "sh", "-c", script)
+    for number, moment in enumerate(moments(8)):
+        running = mydocker.start("run", "busybox", "sh", "-c", script, moment=moment)
         killed_at(moment, running)
         expect(run(mydocker, f"exit {number}"), status=number)
     unchanged(before, image)
@@ -622,12 +634,13 @@ def test_an_image_that_lay_there_is_replaced(mydocker, tmp_path):
 
 
 @task(4)
+@needs("unotify")
 def test_an_import_that_is_killed_leaves_an_image(mydocker, tmp_path):
     """Killed at any moment, it leaves the old image, or the new one if it had got that far.
 
     There must be no moment at which the name means half of an image.
     """
-    number = 600
+    number = 4
     tars = {
         version: write_tar(
             tmp_path / f"{version}.tar",
@@ -637,9 +650,9 @@ def test_an_import_that_is_killed_leaves_an_image(mydocker, tmp_path):
     }
     expect(mydocker("import", str(tars[b"1"]), "fresh"), status=0)
     there = b"1"
-    for moment in moments(mydocker, ["import", str(tmp_path / "nothing"), "fresh"], 60, apart=5):
+    for moment in moments(16):
         other = b"2" if there == b"1" else b"1"
-        running = mydocker.start("import", str(tars[other]), "fresh")
+        running = mydocker.start("import", str(tars[other]), "fresh", moment=moment)
         killed = killed_at(moment, running)
         call = run(mydocker, "cat /files/*", image="fresh")
         possible = [other] if killed.status == 0 else [there, other]
@@ -861,8 +874,9 @@ def images_in(table: str) -> list[str]:
 def killed_at(moment: Moment, running: Running) -> Call:
     """Kill it at a moment of its work and of what it started. It may have ended before."""
     host = running.host
-    moment.wait_in(running, with_children=True)
-    call = running.stop()
+    with moment:
+        running.kill()
+    call = running.wait()
     left = host.until(lambda: not host.processes()) or host.processes()
     check(left is True, "no process is left", left, call)
     return call

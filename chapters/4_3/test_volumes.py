@@ -21,8 +21,8 @@ from dojo.testing import (
     first_process,
     layers,
     moments,
+    needs,
     ours,
-    spent,
     started,
     task,
     vm,
@@ -30,7 +30,7 @@ from dojo.testing import (
 
 READ_ONLY = "Read-only file system"
 STAY = "echo ready; exec sleep 1000"
-MOMENTS = 10  # at which `run` is killed
+MOMENTS = 7  # at which `run` is killed
 
 
 @pytest.fixture
@@ -540,6 +540,7 @@ def test_a_process_that_still_writes_loses_nothing(mydocker, folder):
 @task(4)
 @layers
 @ours
+@needs("unotify")
 def test_killed_while_it_starts(mydocker, folder):
     """SIGKILL lets nobody clean up. Whoever starts next finds what is left, a volume perhaps.
 
@@ -549,10 +550,11 @@ def test_killed_while_it_starts(mydocker, folder):
     before = listing(folder)
     volumes = (f"{folder}:/data", f"{folder}/below:/data/below")
     expect(run(mydocker, "true", *volumes), status=0)
-    for moment in moments(mydocker, ["run", "nothing", "true"], MOMENTS, apart=2):
-        running = begin(mydocker, "exec sleep 1000", *volumes)
-        moment.wait_in(running, with_children=True)
-        running.stop()
+    for moment in moments(MOMENTS):
+        running = begin(mydocker, "exec sleep 1000", *volumes, moment=moment)
+        with moment:
+            running.kill()
+        running.wait()
         next_one_starts(mydocker, folder, before)
 
 
@@ -571,18 +573,21 @@ def test_killed_while_it_runs(mydocker, folder):
 
 @task(4)
 @layers
+@needs("unotify")
 def test_killed_while_it_cleans_up(mydocker, folder):
     """Cleaning up has a middle, too: unmounted in part, removed in part."""
     mydocker.may_leave("cgroup")
     before = listing(folder)
     volumes = (f"{folder}:/data", f"{folder}/below:/data/below")
     for number in range(MOMENTS):
-        running = start(mydocker, STAY, *volumes)
+        moment = Moment(None)
+        running = started(begin(mydocker, STAY, *volumes, moment=moment))
         first = first_process(running).pid
-        moment = Moment(spent(running) + number / 3 * running.host.patience)
+        moment.number = len(moment.seen) + number
         os.kill(first, signal.SIGKILL)
-        moment.wait_in(running)
-        running.stop()
+        with moment:
+            running.kill()
+        running.wait()
         next_one_starts(mydocker, folder, before)
 
 
@@ -791,10 +796,17 @@ def run(
     return mydocker("run", "--rm", *options, image, "sh", "-c", script, before=before)
 
 
-def begin(mydocker: Mydocker, script: str, *volumes: str, image: str = "busybox") -> Running:
+def begin(
+    mydocker: Mydocker,
+    script: str,
+    *volumes: str,
+    image: str = "busybox",
+    moment: Moment | None = None,
+) -> Running:
     """The same, left running."""
     options = [word for volume in volumes for word in ("-v", volume)]
-    return mydocker.start("run", "--rm", *options, image, "sh", "-c", script)
+    words = ["run", "--rm", *options, image, "sh", "-c", script]
+    return mydocker.start(*words, moment=moment)
 
 
 def start(mydocker: Mydocker, script: str, *volumes: str, image: str = "busybox") -> Running:

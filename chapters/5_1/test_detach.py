@@ -18,6 +18,7 @@ from dojo.testing import (
     end_detached,
     expect,
     moments,
+    needs,
     ours,
     started,
     task,
@@ -232,6 +233,7 @@ def test_the_container_dies_with_the_process_that_minds_it(mydocker):
 
 @task(2)
 @ours
+@needs("unotify")
 def test_a_caller_that_is_killed_leaves_all_or_nothing(mydocker):
     """Killed at any moment, `run -d` leaves a container that runs or none, and the next one starts.
 
@@ -241,10 +243,11 @@ def test_a_caller_that_is_killed_leaves_all_or_nothing(mydocker):
     host = mydocker.host
     detached(mydocker, "busybox", *STAY)
     end_detached(mydocker)
-    for moment in moments(mydocker, ["run", "nothing", "true"], 8, apart=3):
-        running = mydocker.start("run", "-d", "busybox", *STAY)
-        moment.wait_in(running, with_children=True)
-        call = running.stop()
+    for moment in moments(7):
+        running = mydocker.start("run", "-d", "busybox", *STAY, moment=moment)
+        with moment:
+            running.kill()
+        call = running.wait()
         whole = host.until(lambda: not host.processes() or runs(mydocker))
         found = "; ".join(map(str, host.processes()))
         check(whole, "a container whose command runs, or no process at all", found, call)

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from dojo.plugin.fixtures import Mydocker
-from dojo.scratch import Call, Process, Running
+from dojo.scratch import Call, Moment, Process, Running
 from dojo.testing import (
+    as_far_as_it_can,
     check,
     container_process,
     container_processes,
@@ -26,6 +27,7 @@ from dojo.testing import (
     expect,
     listed,
     moments,
+    needs,
     ours,
     started,
     task,
@@ -491,7 +493,37 @@ def test_ps_at_any_moment_tells_something_whole(mydocker):
 
 @task(3)
 @ours
-def test_after_a_crash_at_any_moment_ps_tells_the_truth(mydocker):
+@needs("unotify")
+def test_at_every_moment_ps_finds_whole_records(mydocker):
+    """`ps` may look between any two steps of a `run`: at an old record, at a new one, or at none.
+
+    Half a record is seen by whoever looks then, and stays there after a crash.
+    """
+    expect(mydocker("run", "--name", "before", "busybox", "true"), status=0)
+    moment = Moment(0)
+    words = ["run", "-d", "--rm", "--name", "box", "busybox", "true"]
+    running = mydocker.start(*words, moment=moment)
+    states, waiting = [], []
+    for _ in moment.steps():
+        look = as_far_as_it_can(mydocker, "ps", "-a", "--format", "json")
+        if look.has_ended():
+            states.append(state_of_box(look.wait()))
+        else:
+            waiting.append(look)
+    expect(running.wait(), status=0)
+    for look in waiting:
+        state_of_box(look.wait())
+    life = [state for state, _ in itertools.groupby(states)]
+    wanted = [None, "created", "running", "exited", None]
+    left = iter(wanted)
+    check(all(state in left for state in life), f"in this order, at most: {wanted}", life)
+
+
+@task(3)
+@ours
+@pytest.mark.parametrize("options", [[], ["-d"]], ids=["run", "run -d"])
+@needs("unotify")
+def test_after_a_crash_at_any_moment_ps_tells_the_truth(mydocker, options):
     """All of mydocker killed at once, at any moment of a start: `ps` finds no half record.
 
     What was there before is still there, nothing is said to run, and the next one starts.
@@ -499,17 +531,15 @@ def test_after_a_crash_at_any_moment_ps_tells_the_truth(mydocker):
     after_a_crash(mydocker)
     expect(mydocker("run", "--name", "before", "busybox", "sh", "-c", "exit 5"), status=5)
     host = mydocker.host
-    idle = ["run", "nothing", "true"]
-    for number, moment in enumerate(moments(mydocker, idle, 8, apart=2)):
-        detach = ("-d",) if number % 2 else ()
-        running = mydocker.start("run", *detach, "--name", f"box{number}", "busybox", *STAY)
-        moment.wait_in(running, with_children=True)
-        with contextlib.suppress(ProcessLookupError):
-            running.send(signal.SIGKILL)
-        while left := [process for process in host.processes() if process.state != "Z"]:
-            for process in left:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(process.pid, signal.SIGKILL)
+    for number, moment in enumerate(moments(5)):
+        words = ["run", *options, "--name", f"box{number}", "busybox", *STAY]
+        running = mydocker.start(*words, moment=moment)
+        with moment:
+            running.kill()
+            while left := [process for process in host.processes() if process.state != "Z"]:
+                for process in left:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(process.pid, signal.SIGKILL)
         call = running.wait()
         nothing_lives(mydocker)
         rows = listed(mydocker, "-a")
@@ -851,6 +881,14 @@ def earlier(part: object, seconds: int) -> object:
     if isinstance(part, int | float) and abs(time.time() - part) < HOUR:
         return part - seconds
     return part
+
+
+def state_of_box(call: Call) -> str | None:
+    """What `ps -a --format json` says of the one called box; None if it is not listed."""
+    expect(call, status=0, err="")
+    states = {row["Names"]: row["State"] for row in map(json.loads, call.text.splitlines())}
+    check(states.get("before") == "exited", "the other one is still listed", call.text, call)
+    return states.get("box")
 
 
 def after_a_crash(mydocker: Mydocker) -> None:

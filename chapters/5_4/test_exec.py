@@ -44,7 +44,7 @@ SHOW_OWN_ARGUMENTS = ("sh", "-c", "cat /proc/$$/cmdline; exit 0", "sh")
 KILLED = 128 + 9  # by SIGKILL, which has no name where tests are only collected
 ODD_TEXT = st.text(alphabet=" \n\t'\"\\$;`*?-äñ€\u2028", max_size=10)
 ODD_WORDS = ["", "-i", "--", "a;b", "a  b", "$HOME", "`id`"]
-MOMENTS = 12  # at most, at which a container ends while somebody joins it
+MOMENTS = 8  # at most, at which a container ends while somebody joins it
 
 run_and_exec = pytest.mark.parametrize("verb", ["run", "exec"])
 # What `run -it` did before as well, since it handed the caller's terminal on.
@@ -707,6 +707,7 @@ def test_what_cannot_join_does_not_run(mydocker, tmp_path, capability):
 
 
 @task(4)
+@needs("unotify")
 def test_a_container_that_ends_at_this_moment(mydocker, tmp_path):
     """It was there when `exec` looked, and is gone when `exec` joins: in, or not at all."""
     marker = tmp_path / "marker"
@@ -715,12 +716,14 @@ def test_a_container_that_ends_at_this_moment(mydocker, tmp_path):
     identity = detached(mydocker, "--rm", "--name", "box", "busybox", *STAY)
     expect(mydocker("exec", "box", "sh", "-c", script), status=0, out="ran\n")
     end_detached(mydocker, identity)
-    for moment in moments(mydocker, ["exec", "nobody", "true"], MOMENTS, apart=2):
+    for moment in moments(MOMENTS, looks=True):
         identity = detached(mydocker, "--rm", "--name", "box", "busybox", *STAY)
-        running = mydocker.start("exec", "box", "sh", "-c", script)
-        moment.wait_in(running)
-        end_detached(mydocker, identity)
+        running = mydocker.start("exec", "box", "sh", "-c", script, moment=moment)
+        process = container_process(mydocker, identity)
+        with moment:
+            os.kill(process.pid, signal.SIGKILL)
         call = expect(running.wait())
+        end_process(mydocker, process)
         check(call.status in (0, 1, KILLED), "status 0, 1 or 137", call.status, call)
         check(call.out in (b"", b"ran\n"), "nothing of the host's files", call.text, call)
         if call.status == 1:

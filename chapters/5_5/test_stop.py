@@ -34,7 +34,7 @@ from dojo.testing import (
 STAY = ("sleep", "1000")  # as PID 1 it has no handler for SIGTERM, so the kernel drops it
 KILLED = 128 + 9  # by SIGKILL, which has no name where tests are only collected
 NOT_WAITED_FOR = "600"  # seconds: a `stop` that waits them out takes too long for the test
-MOMENTS = 8  # at most, at which a container ends by itself while it is stopped
+MOMENTS = 6  # at most, at which a container ends by itself while it is stopped
 DEFAULT_SECONDS = 10
 
 
@@ -228,17 +228,17 @@ def test_two_can_stop_it_at_the_same_time(mydocker):
 
 
 @task(2)
+@needs("unotify")
 def test_one_that_ends_at_this_moment_is_stopped(mydocker):
     """It ran when `stop` looked, and has ended when `stop` sends its signal: all the better."""
-    idle = ["stop", "nobody"]
-    for number, moment in enumerate(moments(mydocker, idle, MOMENTS, apart=2)):
+    for number, moment in enumerate(moments(MOMENTS, looks=True)):
         name = f"box-{number}"
         identity = detached(mydocker, "--name", name, "busybox", *STAY)
-        running = mydocker.start("stop", "-t", "1", name)
-        moment.wait_in(running)
-        with contextlib.suppress(ProcessLookupError):
+        running = mydocker.start("stop", "-t", "1", name, moment=moment)
+        with moment:
             for process in container_processes(mydocker, identity):
-                os.kill(process.pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGKILL)
         expect(running.wait(), status=0, out=f"{name}\n", err="")
         check(ended(mydocker, name) == KILLED, "it is listed as killed", ended(mydocker, name))
 

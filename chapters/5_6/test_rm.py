@@ -11,6 +11,7 @@ from dojo import machine
 from dojo.plugin.fixtures import Mydocker
 from dojo.scratch import Call, Process
 from dojo.testing import (
+    beside,
     check,
     container_process,
     container_processes,
@@ -33,7 +34,7 @@ STAY = ("sleep", "1000")
 KILLED = 128 + 9  # by SIGKILL, which has no name where tests are only collected
 OPTIONS = ("-m", "64m", "--pids-limit", "20")
 ROUNDS = 6  # of two commands at once
-MOMENTS = 10  # at most, at which something happens to a command
+MOMENTS = 6  # at most, at which something happens to a command
 TRACEBACK = "Traceback"
 
 
@@ -305,16 +306,16 @@ def test_a_pid_that_is_used_again_is_not_killed(mydocker, whose, words):
 
 @task(2)
 @ours
-@needs("cgroup")
+@needs("cgroup", "unotify")
 def test_after_the_minder_was_killed_f_clears_all(mydocker):
     """Nobody cleaned up after the container that died with its minder: `rm -f` does, to the last.
 
     Killed at any moment of its life, even before the container had begun.
     """
-    for moment in moments(mydocker, ["run", "nothing", "true"], MOMENTS, apart=3):
-        running = mydocker.start("run", "-d", "--name", "box", *OPTIONS, "busybox", *STAY)
-        moment.wait_in(running, with_children=True)
-        with contextlib.suppress(ProcessLookupError):  # `run` has ended by now, or has no child yet
+    for moment in moments(MOMENTS):
+        words = ["run", "-d", "--name", "box", *OPTIONS, "busybox", *STAY]
+        running = mydocker.start(*words, moment=moment)
+        with moment, contextlib.suppress(ProcessLookupError):  # `run` has ended, or has no child
             for process in running.descendants()[:1]:
                 os.kill(process.pid, signal.SIGKILL)
         expect(running.wait())
@@ -376,15 +377,14 @@ def test_two_remove_one_that_has_ended(mydocker):
 
 
 @task(3)
-@needs("cgroup")
+@needs("cgroup", "unotify")
 def test_remove_one_that_ends_at_this_moment(mydocker):
     """With `--rm` it removes itself when it ends. Whoever comes second finds nothing."""
-    for moment in moments(mydocker, ["rm", "nobody"], MOMENTS, apart=2):
+    for moment in moments(MOMENTS, looks=True):
         detached(mydocker, "--rm", "--name", "box", *OPTIONS, "busybox", *STAY)
         first = container_process(mydocker)
-        running = mydocker.start("rm", "-f", "box")
-        moment.wait_in(running)
-        with contextlib.suppress(ProcessLookupError):
+        running = mydocker.start("rm", "-f", "box", moment=moment)
+        with moment, contextlib.suppress(ProcessLookupError):
             os.kill(first.pid, signal.SIGKILL)
         call = expect(orderly(running.wait()), status=0)
         check(call.out in (b"box\n", b""), "its name, or nothing", call.text, call)
@@ -393,28 +393,28 @@ def test_remove_one_that_ends_at_this_moment(mydocker):
 
 
 @task(3)
+@needs("unotify")
 def test_remove_while_somebody_joins(mydocker):
     """`exec` is in there, or it is too late. It never runs anywhere else, and never waits on."""
     script = f"{guard_of(mydocker)}; echo in; exec sleep 777"
-    for moment in moments(mydocker, ["exec", "nobody", "true"], MOMENTS, apart=2):
+    for moment in moments(MOMENTS, looks=True):
         detached(mydocker, "--name", "box", "busybox", *STAY)
-        joining = mydocker.start("exec", "box", "sh", "-c", script)
-        moment.wait_in(joining)
-        expect(mydocker("rm", "-f", "box"), status=0, out="box\n", err="")
+        joining = mydocker.start("exec", "box", "sh", "-c", script, moment=moment)
+        removed = beside(mydocker, moment, "rm", "-f", "box")
+        expect(removed, status=0, out="box\n", err="")
         call = orderly(joining.wait())
         check(call.status in (1, KILLED), "status 1 or 137", call.status, call)
         all_is_clear(mydocker)
 
 
 @task(3)
-@needs("cgroup")
+@needs("cgroup", "unotify")
 def test_a_new_one_of_the_same_name_while_the_old_one_goes(mydocker):
     """The new one gets the name or is told that it is taken. It is never half removed with it."""
-    for moment in moments(mydocker, ["rm", "nobody"], MOMENTS, apart=2):
+    for moment in moments(MOMENTS, looks=True):
         detached(mydocker, "--name", "box", *OPTIONS, "busybox", *STAY)
-        removing = mydocker.start("rm", "-f", "box")
-        moment.wait_in(removing)
-        call = orderly(mydocker("run", "--name", "box", "busybox", "echo", "new"))
+        removing = mydocker.start("rm", "-f", "box", moment=moment)
+        call = orderly(beside(mydocker, moment, "run", "--name", "box", "busybox", "echo", "new"))
         removed = expect(orderly(removing.wait()), status=0)
         check(call.status in (0, 125, KILLED), "status 0, or 125: taken", call.status, call)
         if call.status == 0:
@@ -426,14 +426,18 @@ def test_a_new_one_of_the_same_name_while_the_old_one_goes(mydocker):
 
 @task(3)
 @ours
-@needs("cgroup")
-def test_a_removal_that_was_killed_can_be_done_again(mydocker):
+@needs("cgroup", "unotify")
+@pytest.mark.parametrize("state", ["running", "its minder was killed"])
+def test_a_removal_that_was_killed_can_be_done_again(mydocker, state):
     """Half removed is the worst: not there for `ps`, and still in the way. `rm -f` finishes it."""
-    for moment in moments(mydocker, ["rm", "nobody"], MOMENTS, apart=2):
+    for moment in moments(MOMENTS if state == "running" else 12):
         detached(mydocker, "--name", "box", *OPTIONS, "busybox", *STAY)
-        running = mydocker.start("rm", "-f", "box")
-        moment.wait_in(running)
-        running.stop()
+        if state != "running":
+            kill_with_its_minder(mydocker, container_process(mydocker))
+        running = mydocker.start("rm", "-f", "box", moment=moment)
+        with moment:
+            running.kill()
+        running.wait()
         expect(mydocker("ps", "-a"), status=0)
         expect(orderly(mydocker("rm", "-f", "box")), status=0)
         all_is_clear(mydocker)

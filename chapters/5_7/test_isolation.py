@@ -4,7 +4,6 @@ import contextlib
 import os
 import re
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from dojo.plugin.fixtures import Mydocker
 from dojo.scratch import Call, Process, Running
 from dojo.testing import (
+    beside,
     check,
     container_process,
     container_processes,
@@ -20,6 +20,7 @@ from dojo.testing import (
     layers,
     listed,
     moments,
+    needs,
     ours,
     started,
     task,
@@ -32,7 +33,7 @@ STAY = ("sleep", "1000")
 MEBIBYTE = 1024 * 1024
 OF_CONTAINERS = ("containers", "writeLayer", "work", "mnt")  # the directories of MYDOCKER_ROOT
 MANY = 20
-MOMENTS = 8  # at most, at which processes are killed
+MOMENTS = 5  # at most, at which processes are killed
 
 
 # Task 1: A layer for each
@@ -419,6 +420,7 @@ def goes_on(mydocker: Mydocker, name: str, has_volume: bool) -> None:
 @task(3)
 @ours
 @pytest.mark.parametrize("whom", ["minder", "run and minder"])
+@needs("unotify")
 def test_killed_at_any_moment(mydocker, whom):
     """`run -d` is killed while it starts a container, or later, and so is what minds it.
 
@@ -428,16 +430,17 @@ def test_killed_at_any_moment(mydocker, whom):
     expect(inside(mydocker, "good", "echo kept > /mine"), status=0)
     box(mydocker, "other")
     names = ["good", "other"]
-    for moment in moments(mydocker, ["run", "nothing", "true"], MOMENTS, apart=4):
+    for moment in moments(MOMENTS):
         names.append(f"box-{len(names)}")
         there = {process.pid for process in mydocker.host.processes()}
-        running = mydocker.start("run", "-d", "--name", names[-1], "busybox", *STAY)
-        moment.wait_in(running, with_children=True)
+        words = ["run", "-d", "--name", names[-1], "busybox", *STAY]
+        running = mydocker.start(*words, moment=moment)
         spared = set() if whom == "run and minder" else {running.inner}
-        for process in mydocker.host.processes():
-            new = process.pid not in there and not process.is_first_of_a_container()
-            if new and process.inner not in spared:
-                kill(process)
+        with moment:
+            for process in mydocker.host.processes():
+                new = process.pid not in there and not process.is_first_of_a_container()
+                if new and process.inner not in spared:
+                    kill(process)
         call = running.wait()
         told = mydocker.host.until(lambda: is_true(mydocker)) or truth(mydocker)
         check(told is True, "`ps -a` shows as running what runs, and nothing else", told, call)
@@ -767,18 +770,19 @@ def test_one_is_removed_while_another_is_committed(mydocker):
 @task(5)
 @layers
 @pytest.mark.parametrize("state", ["running", "stopped"])
+@needs("unotify")
 def test_the_one_that_is_being_committed_is_removed(mydocker, state):
     """Whoever comes first: there is a whole image, or none and a message. Never half of one."""
     box(mydocker, "other")
-    for number in range(3):
+    for number, moment in enumerate(moments(3)):
         identity = box(mydocker, "one")
         script = f"head -c 8000000 /dev/zero > /big; echo {number} > /mine"
         change(mydocker, "one", script)
         if state == "stopped":
             expect(mydocker("stop", "-t", "0", "one"), status=0)
-        committing = mydocker.start("commit", "one", f"copy-{number}")
-        time.sleep(0.04 * number * mydocker.host.patience)
-        expect(mydocker("rm", "-f", "one"), status=0, out="one\n", err="")
+        committing = mydocker.start("commit", "one", f"copy-{number}", moment=moment)
+        removing = beside(mydocker, moment, "rm", "-f", "one")
+        expect(removing, status=0, out="one\n", err="")
         call = committing.wait()
         if call.status == 0:
             see = "cat /mine; wc -c < /big"

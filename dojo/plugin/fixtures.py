@@ -10,7 +10,7 @@ import pytest
 from dojo import clone, machine, program, rootfs
 from dojo.engines import Engine, EngineHost, kind_of
 from dojo.errors import KataError
-from dojo.scratch import Call, Running, ScratchHost, groups, leaks
+from dojo.scratch import Call, Moment, Running, ScratchHost, groups, leaks
 from dojo.scratch.calls import show_command
 from dojo.scratch.copies import Copies
 from dojo.scratch.place import session_directory
@@ -26,7 +26,7 @@ class Mydocker:
     """The program under test. Call it with what a person would type after `mydocker`.
 
     host: the scratch host that it runs on. root: its MYDOCKER_ROOT. directory: where it is called,
-    an empty one. calls: what was run so far, in order.
+    an empty one. calls: what was run so far, in order. held_up: what was last held up, and where.
     """
 
     def __init__(self, command: Sequence[str], host: ScratchHost, root: Path, caches: Path) -> None:
@@ -35,6 +35,7 @@ class Mydocker:
         self.root = root / "root"
         self.directory = root / "here"
         self.calls: list[Call] = []
+        self.held_up: tuple[str, Moment] | None = None
         self.env = {
             "PATH": PATH,
             "HOME": "/root",
@@ -80,15 +81,24 @@ class Mydocker:
         env: Mapping[str, str] | None = None,
         before: Sequence[str] = (),
         terminal: bool = False,
+        moment: Moment | None = None,
     ) -> Running:
-        """Start it and leave it running. terminal: on a terminal of its own."""
+        """Start it and leave it running.
+
+        terminal: on a terminal of its own. moment: at which it is held up.
+        """
+        # To keep a compiled module is a change, too, but of the first start only.
+        same_each_time = {"PYTHONDONTWRITEBYTECODE": "1"} if moment else {}
+        if moment and moment.number is not None:
+            self.held_up = (self.typed(words, before), moment)
         return self.host.start(
             [*before, *self.command, *self.spelled(words)],
             stdin=stdin,
-            env={**self.env, **(env or {})},
+            env={**self.env, **same_each_time, **(env or {})},
             cwd=self.directory,
             shown=self.typed(words, before),
             terminal=terminal,
+            moment=moment,
         )
 
     def spelled(self, words: Sequence[str | bytes]) -> list[str | bytes]:

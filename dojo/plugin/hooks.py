@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dojo import clone, lab, program, progress, standby
+from dojo import clone, lab, program, progress, standby, testing
 from dojo.catalogue import Catalogue, Chapter
 from dojo.engines import kind_of
 from dojo.errors import KataError
@@ -49,6 +49,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--red-first",
         action="store_true",
         help="begin with the tests that were red when `kata check` ran them last",
+    )
+    group.addoption(
+        "--every-moment",
+        action="store_true",
+        help="only the tests in which something happens at any moment of a command, and each time "
+        "at every moment that there is, not at some of them",
     )
     group.addoption(
         "--strict-lab",
@@ -157,6 +163,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         dropped = [item for item in items if chapter_of(item) and item.get_closest_marker("ours")]
         items[:] = [item for item in items if item not in dropped]
         config.hook.pytest_deselected(items=dropped)
+    if config.getoption("--every-moment"):
+        dropped = [item for item in items if "unotify" not in needs_of(item)]
+        items[:] = [item for item in items if item not in dropped]
+        config.hook.pytest_deselected(items=dropped)
     items.sort(key=place_of)
     if config.getoption("--red-first"):
         red = progress.load(catalogue.clone).red()
@@ -180,7 +190,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     chapter = chapter_of(item)
     if chapter is None:
         return
-    wanted = {*chapter.needs, *(name for m in item.iter_markers("needs") for name in m.args)}
+    testing.every_moment = item.config.getoption("--every-moment")
+    wanted = {*chapter.needs, *needs_of(item)}
     reason = lab.cannot(sorted(wanted))
     if reason is None:
         return
@@ -188,6 +199,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if strict and lab.cannot(sorted(wanted - lab.known_to_lack())):
         pytest.fail(f"this machine cannot run it: {reason}", pytrace=False)
     pytest.skip(f"this machine cannot run it: {reason}")
+
+
+def needs_of(item: pytest.Item) -> set[str]:
+    """The abilities that a test is marked with."""
+    return {name for marker in item.iter_markers("needs") for name in marker.args}
 
 
 @pytest.hookimpl(wrapper=True)
@@ -229,7 +245,7 @@ def pytest_runtest_makereport(
 
 def lesson_of(item: pytest.Item, chapter: Chapter, error: Unmet) -> str:
     """What a learner reads: what was run, what came out, what was expected, why, and where."""
-    rows = [*error.rows]
+    rows = [*where_it_was_held_up(item), *error.rows]
     why = " ".join((getattr(item, "obj", None).__doc__ or "").split())
     if why:
         rows.append(("why", why))
@@ -239,6 +255,15 @@ def lesson_of(item: pytest.Item, chapter: Chapter, error: Unmet) -> str:
     lines = [f"{chapter.number} task {number}: {title_of(item)}"]
     lines += [f"  {name:<9} {text.replace(chr(10), chr(10) + '  ')}" for name, text in rows]
     return "\n".join(lines)
+
+
+def where_it_was_held_up(item: pytest.Item) -> list[tuple[str, str]]:
+    """The moment of a program's work that a test had come to, where it goes by these."""
+    under_test = item.stash.get(RUN, None)
+    if under_test is None or under_test.held_up is None:
+        return []
+    shown, moment = under_test.held_up
+    return [("held up", shown), ("before", moment.before)] if moment.came else []
 
 
 def title_of(item: pytest.Item) -> str:

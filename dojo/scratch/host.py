@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from dojo.errors import KataError
 from dojo.scratch.calls import Call, Stream, show_command
 from dojo.scratch.groups import Groups
+from dojo.scratch.moments import Moment
 
 Found = TypeVar("Found")
 
@@ -135,27 +136,30 @@ class ScratchHost:
         shown: str | None = None,
         holding: Sequence[int] = (),
         terminal: bool = False,
+        moment: Moment | None = None,
     ) -> "Running":
         """Start a program and leave it running.
 
         stdin: what it reads, or a descriptor to read from; None leaves a pipe open that the test
         writes to. holding: descriptors that it finds open as 3, 4, … terminal: its three streams
-        are a terminal of its own, the controlling one.
+        are a terminal of its own, the controlling one. moment: at which it is held up.
 
         Raises FileNotFoundError or another OSError if there is no such program.
         """
         ends = _Ends.of_a_terminal() if terminal else _Ends.of_pipes(stdin)
         words = [os.fsdecode(word) for word in argv]
         request = {"argv": words, "env": dict(env or {}), "cwd": str(cwd), "tty": terminal}
+        request["held"] = moment.calls() if moment else []
         program = os.memfd_create("program", os.MFD_CLOEXEC)
+        doors = [moment.begin(self)] if moment else []
         try:
             _write_all(program, json.dumps(request).encode())
-            descriptors = [program, *ends.inner, *holding]
+            descriptors = [program, *doors, *ends.inner, *holding]
             reply = self._ask(
                 {"start": True}, descriptors, lambda m: "started" in m or "error" in m
             )
         finally:
-            for descriptor in (program, *ends.inner):
+            for descriptor in (program, *doors, *ends.inner):
                 os.close(descriptor)
         if "error" in reply:
             raise KataError(f"start {words[0]}: {reply['error']}")
@@ -299,9 +303,16 @@ class Running:
 
     def stop(self) -> Call:
         """Kill it, if it still runs. Returns all there is to know."""
+        self.kill()
+        return self.wait()
+
+    def kill(self) -> None:
+        """Kill it, if it still runs."""
         with contextlib.suppress(ProcessLookupError):
             self.send(signal.SIGKILL)
-        return self.wait()
+
+    def has_ended(self) -> bool:
+        return self.host.wait(self.inner, 0.1) is not None
 
     def wait(self, seconds: float = 20.0) -> Call:
         """Wait for its end; at the deadline it is killed. Returns all there is to know."""
@@ -310,8 +321,7 @@ class Running:
         if status is None:
             limit = f"{seconds * self.host.patience:.0f} s"
             problem = f"it did not end within {limit} and was killed"
-            with contextlib.suppress(ProcessLookupError):
-                self.send(signal.SIGKILL)
+            self.kill()
             self.host.wait(self.inner, 5.0)
         if not self._ends.let_go(LET_GO_SECONDS * self.host.patience) and not problem:
             problem = "it ended, but something that it started still holds its stdout or stderr"

@@ -18,8 +18,10 @@ What is asked and answered on the socket of a host, a JSON object a packet:
     {"facts": true}                            ->  {"facts": {…}}
     unasked, when a started program has ended  ->  {"ended": PID, "status": N}
 
-With "start" come descriptors: a file that holds {"argv", "env", "cwd", "tty"} as JSON (a packet is
-too small for a long command line), then the program's 0, 1, 2, …
+With "start" come descriptors: a file that holds {"argv", "env", "cwd", "tty", "held"} as JSON (a
+packet is too small for a long command line); where "held" has system calls, a socket for their
+numbers and the listener that tells of each, seccomp_unotify(2); then the program's 0, 1, 2, …
+Each of "held" is a name, the number of an argument, and the bits that must be set in that.
 
 All other PIDs are the scratch host's own.
 """
@@ -53,6 +55,10 @@ PR_SET_PDEATHSIG = 1
 SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 NETLINK_NETFILTER, NLM_F_REQUEST = 12, 1
 NFT_MSG_NEWGEN, NFT_MSG_GETGEN, NFTA_GEN_ID = 0xA0F, 0xA10, 1
+SCMP_ACT_ALLOW, SCMP_ACT_NOTIFY = 0x7FFF0000, 0x7FC00000
+SCMP_FLTATR_CTL_NNP = 3
+SCMP_CMP_MASKED_EQ = 7
+WITH_NOTIFICATIONS = 5  # of the levels of seccomp_api_get(3)
 PACKET = 1 << 16
 DESCRIPTORS = 64
 
@@ -200,7 +206,10 @@ def serve(link: socket.socket) -> None:
             os.read(wake_read, 4096)
             reap(link, programs)
         if link.fileno() in ready:
-            packet, ancillary, _, _ = link.recvmsg(PACKET, socket.CMSG_SPACE(4 * DESCRIPTORS))
+            try:
+                packet, ancillary, _, _ = link.recvmsg(PACKET, socket.CMSG_SPACE(4 * DESCRIPTORS))
+            except ConnectionResetError:  # it was closed, and not all that we said was read
+                return
             if not packet:
                 return
             answer(link, json.loads(packet), descriptors_in(ancillary), programs)
@@ -222,7 +231,7 @@ def answer(
         programs[started.pid] = started
         reply = {"started": started.pid}
     except OSError as error:
-        reply = {"error": f"{error.strerror}"}
+        reply = {"error": f"{error.strerror or error}"}
     for descriptor in descriptors:
         os.close(descriptor)
     link.send(json.dumps(reply).encode())
@@ -240,7 +249,16 @@ def start(program: dict[str, Any], descriptors: list[int]) -> "subprocess.Popen[
 
     subprocess does so with vfork(2): to copy this interpreter takes longer than many a program.
     """
+    door = descriptors.pop(0) if program["held"] else None
     streams, holding = descriptors[:3], descriptors[3:]
+    held = Held(program["held"]) if program["held"] else None
+
+    def prepare() -> None:
+        if program["tty"]:
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # stdin is the controlling terminal: ioctl_tty(2)
+        if held and door is not None:
+            held.begin(door)
+
     kept = [os.dup2(descriptor, number) for number, descriptor in enumerate(holding, 3)]
     try:
         return subprocess.Popen(
@@ -252,16 +270,56 @@ def start(program: dict[str, Any], descriptors: list[int]) -> "subprocess.Popen[
             cwd=program["cwd"],
             env=program["env"],
             start_new_session=True,
-            preexec_fn=take_the_terminal if program["tty"] else None,
+            preexec_fn=prepare if program["tty"] or held else None,
         )
     finally:
         for descriptor in kept:
             os.close(descriptor)
 
 
-def take_the_terminal() -> None:
-    """Have stdin as the controlling terminal: ioctl_tty(2)."""
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+class Condition(ctypes.Structure):
+    """struct scmp_arg_cmp: see seccomp_rule_add(3)."""
+
+    _fields_ = (
+        ("argument", ctypes.c_uint),
+        ("operator", ctypes.c_int),
+        ("mask", ctypes.c_uint64),
+        ("value", ctypes.c_uint64),
+    )
+
+
+class Held:
+    """System calls before which the kernel asks somebody else, and waits: libseccomp's functions.
+
+    calls: a name, an argument's number, and bits of it; not every architecture has each.
+    """
+
+    def __init__(self, calls: list[tuple[str, int, int]]) -> None:
+        self.library = library = ctypes.CDLL("libseccomp.so.2")
+        if library.seccomp_api_get() < WITH_NOTIFICATIONS:
+            raise OSError("no user notifications of seccomp: Linux has them from 5.0 on")
+        library.seccomp_init.restype = ctypes.c_void_p
+        self.rules = ctypes.c_void_p(library.seccomp_init(SCMP_ACT_ALLOW))
+        self.check(library.seccomp_attr_set(self.rules, SCMP_FLTATR_CTL_NNP, 0))  # as without
+        self.numbers: dict[str, int] = {}
+        for name, argument, bits in calls:
+            number = library.seccomp_syscall_resolve_name(name.encode())
+            if number >= 0:
+                self.numbers[name] = number
+                condition = Condition(argument, SCMP_CMP_MASKED_EQ, bits, bits)
+                words = self.rules, SCMP_ACT_NOTIFY, number, 1, ctypes.byref(condition)
+                self.check(library.seccomp_rule_add_array(*words))
+
+    def begin(self, door: int) -> None:
+        """Hold up this process, and all that it starts, from now on."""
+        self.check(self.library.seccomp_load(self.rules))
+        with socket.socket(fileno=door) as link:
+            listener = self.library.seccomp_notify_fd(self.rules)
+            socket.send_fds(link, [json.dumps(self.numbers).encode()], [listener])
+
+    def check(self, error: int) -> None:
+        if error:
+            raise OSError(-error, f"libseccomp: {os.strerror(-error)}")
 
 
 def reap(link: socket.socket, programs: Programs) -> None:

@@ -1,0 +1,218 @@
+"""Moments of a program's work: it is held up right before one of the changes that it makes.
+
+Whoever is killed is killed between two changes: of files, mounts, processes, namespaces. Between
+the same two, all moments are alike for those who come after. So a test can try every moment there
+is, by number and not by the clock, and a busy machine makes no difference. Where something else
+changes what the program has looked at, the moments before each look count as well.
+
+The kernel asks us before each such system call of a program, and of all that it starts, and has it
+wait for the answer: seccomp_unotify(2).
+"""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from dojo.scratch import changes
+
+if TYPE_CHECKING:
+    from dojo.scratch.host import ScratchHost
+
+# linux/seccomp.h
+SECCOMP_IOCTL_NOTIF_RECV = 0xC0502100
+SECCOMP_IOCTL_NOTIF_SEND = 0xC0182101
+SECCOMP_USER_NOTIF_FLAG_CONTINUE = 1
+# struct seccomp_notif: its ID, whose it is, the number of the system call, its arguments
+NOTIFICATION = struct.Struct("=QI4xi12x6Q")
+ANSWER = struct.Struct("=QqiI")  # struct seccomp_notif_resp
+
+STANDSTILL_SECONDS = 0.1  # without any CPU time: then a program waits for somebody else
+
+
+class Moment:
+    """A moment of a program's work. Give it to `ScratchHost.start`, then use it as a context.
+
+    The context begins when the program, or one that it started, is about to make the change with
+    that number, and is held up; the others are at their next change. It begins as well when that
+    change does not come: they have ended, or wait for somebody else. At its end they go on.
+
+    number: from 0; None if they are not to be held up at all. looks: to look at what others change
+    counts as a change, too. alone: the others are not held up. seen: the names of those that
+    they have begun. came: whether they were held up, and before: which change.
+    """
+
+    def __init__(self, number: int | None, *, looks: bool = False, alone: bool = False) -> None:
+        self.number = number
+        self.looks = looks
+        self.alone = alone
+        self.seen: list[str] = []
+        self.came = False
+        self.before = ""
+        self._last = (0, "")  # who made the last system call; to which file, if it was a write
+        self._is_here = threading.Event()
+        self._is_past = threading.Event()
+        self._failure: BaseException | None = None  # of the thread that answers
+
+    def calls(self) -> list[tuple[str, int, int]]:
+        """The system calls to ask about, as inside.py takes them."""
+        flags = (0,) if self.looks else changes.MAKES_OR_EMPTIES
+        opens = [(name, path + 1, flag) for name, path in changes.OPENS.items() for flag in flags]
+        names = [*changes.PATHS, *([changes.LOOKS] if self.looks else [])]
+        return [(name, 0, 0) for name in names] + opens
+
+    def begin(self, host: "ScratchHost") -> int:
+        """Answer whoever asks from now on. Returns a socket for the listener of the program."""
+        self._host = host
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        threading.Thread(target=self._answer_all, args=(ours,), daemon=True).start()
+        return theirs.detach()
+
+    def __enter__(self) -> "Moment":
+        self._wait_for_standstill(sooner=self._is_here)
+        if self._failure is not None:
+            raise self._failure
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._is_past.set()
+
+    def steps(self) -> Iterator[None]:
+        """This moment of the program, and each that comes after it, until one does not come."""
+        assert self.number is not None
+        while True:
+            with self:
+                if not self.came:
+                    return
+                yield
+                self.came = False
+                self._is_here.clear()
+
+    def let_others_go_on(self) -> None:
+        """Wait until all but the one that is held up have ended, or wait for somebody."""
+        assert self.alone
+        self._wait_for_standstill(sooner=threading.Event())
+
+    def _wait_for_standstill(self, sooner: threading.Event) -> None:
+        last, since = None, 0.0
+        while not sooner.wait(0.005):
+            now = (len(self.seen), _cpu_time(process.pid for process in self._host.processes()))
+            if now != last:
+                last, since = now, time.monotonic()
+            elif time.monotonic() > since + STANDSTILL_SECONDS * self._host.patience:
+                break
+
+    def _answer_all(self, door: socket.socket) -> None:
+        with door:
+            packet, listeners, _, _ = socket.recv_fds(door, 1 << 16, 1)
+        try:
+            for listener in listeners:  # none where the program could not be started
+                names = {number: name for name, number in json.loads(packet).items()}
+                asked = select.poll()
+                asked.register(listener, select.POLLIN)
+                while asked.poll()[0][1] & select.POLLIN:
+                    self._answer_one(listener, names)
+        except BaseException as failure:
+            self._failure = failure
+        finally:
+            for listener in listeners:  # from here on each call fails, if anybody still asks
+                os.close(listener)
+            self._is_here.set()
+
+    def _answer_one(self, listener: int, names: dict[int, str]) -> None:
+        import fcntl
+
+        notification = bytearray(NOTIFICATION.size)
+        try:
+            fcntl.ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, notification)
+        except FileNotFoundError:  # it was killed before we came to it
+            return
+        identity, pid, number, *arguments = NOTIFICATION.unpack(notification)
+        if self._counts(pid, names[number], arguments):
+            self.seen.append(names[number])
+            if not self.came and self.number is not None and len(self.seen) > self.number:
+                self.before = changes.text(pid, names[number], arguments)
+                self._hold_up(listener, names)
+            if self.number is not None and _is_killed(pid):
+                return  # with an answer that is there before its end, it would make the change
+        answer = ANSWER.pack(identity, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE)
+        with contextlib.suppress(FileNotFoundError):
+            fcntl.ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, answer)
+
+    def _hold_up(self, listener: int, names: dict[int, str]) -> None:
+        self.came = True
+        self._is_here.set()
+        asked = select.poll()
+        asked.register(listener, select.POLLIN)
+        while not self._is_past.wait(0.001 if self.alone else None):
+            if asked.poll(0):
+                self._answer_one(listener, names)
+        self._is_past.clear()
+
+    def _counts(self, pid: int, name: str, arguments: list[int]) -> bool:
+        """Whether a system call is a change, or a look at what others change."""
+        if not self.seen and not self._has_begun(pid):
+            return False
+        last, self._last = self._last, (pid, "")
+        if name == "write":  # not what it says to a person, and a long text only once
+            where = changes.what_is_open(pid, arguments[0])
+            self._last = (pid, where)
+            said = arguments[0] <= 2 and where.startswith(("pipe:", "socket:", "/dev/"))
+            return not said and self._last != last
+        if name not in changes.OPENS:
+            return True
+        path, flags = arguments[changes.OPENS[name] :][:2]
+        return any(flags & flag for flag in changes.MAKES_OR_EMPTIES) or (
+            self._others_change(changes.text_at(pid, path))
+        )
+
+    def _has_begun(self, pid: int) -> bool:
+        """Whether it is the program already, and not the scratch host's process that becomes it."""
+        first = Path(f"/proc/{self._host.pid}/cmdline").read_bytes()
+        try:
+            return Path(f"/proc/{pid}/cmdline").read_bytes() != first
+        except OSError:
+            return True
+
+    def _others_change(self, path: str) -> bool:
+        """Whether it is neither the program itself nor what that loads."""
+        if path.endswith(".pyc"):
+            return False
+        return not path.startswith("/") or path.startswith(
+            ("/proc/", "/sys/", *self._host.writable)
+        )
+
+
+def _is_killed(pid: int) -> bool:
+    """Whether SIGKILL is on its way to a process, or has reached it."""
+    pending = 0
+    try:
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith(("SigPnd:", "ShdPnd:")):
+                pending |= int(line.split()[1], 16)
+    except OSError:
+        return True
+    return bool(pending & 1 << signal.SIGKILL - 1)
+
+
+def _cpu_time(pids: Iterable[int]) -> int:
+    """The CPU time that processes have used, in nanoseconds."""
+    used = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):  # it has ended
+            used += int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
+    return used

@@ -3,6 +3,7 @@
 See dojo/teeth/wrong.py for what a file in tests/wrong/ holds.
 """
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from dojo import clone, lab
 from dojo.catalogue import Catalogue
 from dojo.teeth import wrong as wrong_solutions
 from dojo.teeth.wrong import Wrong
+from tests.learners import require_lab
 
 CATALOGUE = Catalogue(clone.here())
 ALL = wrong_solutions.read_all(CATALOGUE)
@@ -39,3 +41,12 @@ def test_there_are_enough_of_each_chapter() -> None:
     for chapter in CATALOGUE.chapters:
         there = [wrong for wrong in ALL if wrong.chapter == chapter.number]
         assert len(there) >= LEAST_PER_CHAPTER, f"{chapter.number} has {len(there)}"
+
+
+def test_where_it_was_held_up_is_told(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    require_lab(request)
+    (wrong,) = (wrong for wrong in ALL if wrong.name == "5.2/record-written-in-place")
+    verdict = wrong_solutions.judge(CATALOGUE, wrong, tmp_path)
+    (outcome,) = verdict.failed.values()
+    assert "\n  held up   mydocker run -d --rm --name box busybox true\n" in outcome.message
+    assert re.search(r"\n  before    openat /\S*/containers/box/\S+\n", outcome.message)

@@ -19,9 +19,8 @@ import pytest
 
 from dojo import clone, rootfs
 from dojo.plugin.fixtures import Mydocker
-from dojo.scratch import Call, Running
+from dojo.scratch import Call, Moment, Running
 from dojo.testing import (
-    Moment,
     check,
     expect,
     first_process,

@@ -12,9 +12,8 @@ import pytest
 
 from dojo import machine
 from dojo.plugin.fixtures import Mydocker
-from dojo.scratch import Running
+from dojo.scratch import Moment, Running
 from dojo.testing import (
-    Moment,
     check,
     end,
     expect,

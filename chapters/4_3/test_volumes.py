@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from dojo.plugin.fixtures import Mydocker
-from dojo.scratch import Call, Running
+from dojo.scratch import Call, Moment, Running
 from dojo.testing import (
-    Moment,
     check,
     end,
     expect,

@@ -49,4 +49,4 @@ def test_where_it_was_held_up_is_told(tmp_path: Path, request: pytest.FixtureReq
     verdict = wrong_solutions.judge(CATALOGUE, wrong, tmp_path)
     (outcome,) = verdict.failed.values()
     assert "\n  held up   mydocker run -d --rm --name box busybox true\n" in outcome.message
-    assert re.search(r"\n  before    openat /\S*/containers/box/\S+\n", outcome.message)
+    assert re.search(r"\n  before    write /\S*/containers/box/config.json\n", outcome.message)

@@ -108,6 +108,18 @@ def test_a_moment_that_does_not_come_ends_when_all_wait_for_somebody(program: Pr
     running.stop()
 
 
+def test_one_that_goes_on_for_ever_is_not_waited_for(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dojo.scratch.moments.NEVER_STILL_SECONDS", 0.5)
+    moment = Moment(7)
+    running = program.start(makes(2), "exec('while True: pass')", moment=moment)
+    with moment:
+        assert not moment.came
+        assert not running.has_ended()
+    running.stop()
+
+
 def test_one_that_could_not_be_started_is_not_waited_for(program: Program) -> None:
     moment = Moment(0)
     with pytest.raises(Exception, match="No such file"):

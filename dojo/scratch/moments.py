@@ -37,6 +37,8 @@ NOTIFICATION = struct.Struct("=QI4xi12x6Q")
 ANSWER = struct.Struct("=QqiI")  # struct seccomp_notif_resp
 
 STANDSTILL_SECONDS = 0.1  # without any CPU time: then a program waits for somebody else
+BUSY = ("R", "D")  # unless it waits for a CPU or a disk; the states of ps(1)
+NEVER_STILL_SECONDS = 10.0  # then it is a program that goes on for ever
 
 
 class Moment:
@@ -108,12 +110,16 @@ class Moment:
         self._wait_for_standstill(sooner=threading.Event())
 
     def _wait_for_standstill(self, sooner: threading.Event) -> None:
+        """Wait until all processes of the scratch host wait for somebody."""
+        patience = self._host.patience
         last, since = None, 0.0
-        while not sooner.wait(0.005):
-            now = (len(self.seen), _cpu_time(process.pid for process in self._host.processes()))
-            if now != last:
+        deadline = time.monotonic() + NEVER_STILL_SECONDS * patience
+        while not sooner.wait(0.005) and time.monotonic() < deadline:
+            there = self._host.processes()
+            now = (len(self.seen), _cpu_time(process.pid for process in there))
+            if now != last or any(process.state in BUSY for process in there):
                 last, since = now, time.monotonic()
-            elif time.monotonic() > since + STANDSTILL_SECONDS * self._host.patience:
+            elif time.monotonic() > since + STANDSTILL_SECONDS * patience:
                 break
 
     def _answer_all(self, door: socket.socket) -> None:

@@ -155,19 +155,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Keep the chapters that were asked for, and what any engine promises, in their order."""
     catalogue = config.stash[CATALOGUE]
     wanted = {catalogue.chapter(typed).number for typed in config.getoption("--chapter")}
+    kept = items
     if wanted:
-        dropped = [item for item in items if number_of(item) not in wanted]
-        items[:] = [item for item in items if number_of(item) in wanted]
-        config.hook.pytest_deselected(items=dropped)
+        kept = [item for item in kept if number_of(item) in wanted]
     if _is_an_engine(config):
-        dropped = [item for item in items if chapter_of(item) and item.get_closest_marker("ours")]
-        items[:] = [item for item in items if item not in dropped]
-        config.hook.pytest_deselected(items=dropped)
+        kept = [item for item in kept if not (chapter_of(item) and item.get_closest_marker("ours"))]
     if config.getoption("--every-moment"):
-        dropped = [item for item in items if "unotify" not in needs_of(item)]
-        items[:] = [item for item in items if item not in dropped]
-        config.hook.pytest_deselected(items=dropped)
-    items.sort(key=place_of)
+        kept = [item for item in kept if "unotify" in needs_of(item)]
+    if dropped := set(items).difference(kept):
+        config.hook.pytest_deselected(items=[item for item in items if item in dropped])
+    items[:] = sorted(kept, key=place_of)
     if config.getoption("--red-first"):
         red = progress.load(catalogue.clone).red()
         items.sort(key=lambda item: item.nodeid not in red)

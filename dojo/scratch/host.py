@@ -312,6 +312,7 @@ class Running:
             self.send(signal.SIGKILL)
 
     def has_ended(self) -> bool:
+        """Whether it has ended, or is just about to be waited for."""
         return self.host.wait(self.inner, 0.1) is not None
 
     def wait(self, seconds: float = 20.0) -> Call:

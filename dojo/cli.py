@@ -317,6 +317,39 @@ def steps_verify() -> None:
     click.echo(f"The steps of {len(catalogue.chapters)} chapters agree with solutions/mydocker/.")
 
 
+@kata.group()
+def wrong() -> None:
+    """Carry the wrong solutions over (for contributors)."""
+
+
+@wrong.command("rebase")
+@click.argument("commit", default="HEAD")
+def wrong_rebase(commit: str) -> None:
+    """Carry over from the reference as COMMIT has it, HEAD by default, to that of now."""
+    from dojo.teeth import rebase
+
+    rebased = rebase.rebase(Catalogue(here()), commit)
+    for name in rebased.carried:
+        click.echo(f"carried over: {name}")
+    for conflict in rebased.conflicts:
+        click.echo(f"conflict: {conflict.name}, in {conflict.place}: {', '.join(conflict.files)}")
+    if rebased.conflicts:
+        click.echo("Edit, `git add`, then:")
+        click.echo("  kata wrong save")
+        sys.exit(1)
+    if not rebased.carried:
+        click.echo("Nothing has changed.")
+
+
+@wrong.command("save")
+def wrong_save() -> None:
+    """Write back those whose conflicts are solved."""
+    from dojo.teeth import rebase
+
+    for name in rebase.save(Catalogue(here())):
+        click.echo(f"saved: {name}")
+
+
 def _tell_changes(paths: Sequence[str]) -> None:
     for path in paths:
         click.echo(f"changed: {path}")

@@ -204,6 +204,16 @@ class Git:
         made = self.run("commit-tree", tree, *flags, "-F", "-", stdin=message.encode(), date=date)
         return made.decode().strip()
 
+    def patch(self, before: str, after: str, folder: str = "") -> bytes:
+        """The patch between two trees or commits: the same text for the same trees, anywhere.
+
+        folder: where the trees belong, "mydocker/", as the patch is to name their files.
+        """
+        prefixes = (f"--src-prefix=a/{folder}", f"--dst-prefix=b/{folder}")
+        diff = self.run("diff-tree", *_PATCH, *prefixes, before, after)
+        # With --text there is nothing but lines of text; what is in a file starts with " +-\\".
+        return b"\n".join(line for line in diff.split(b"\n") if not line.startswith(b"index "))
+
     def _read(self, blobs: Iterable[str]) -> Iterator[bytes]:
         wanted = "".join(blob + "\n" for blob in blobs)
         answer = io.BytesIO(self.run("cat-file", "--batch", stdin=wanted.encode()))
@@ -387,6 +397,20 @@ _UNFINISHED = {
     "sequencer": "a cherry-pick or a revert",
     "BISECT_LOG": "a bisect",
 }
+
+_PATCH = (
+    "-r",
+    "--patch",
+    "--text",
+    "--no-renames",
+    "--no-color",
+    "--no-ext-diff",
+    "--no-textconv",
+    "--unified=3",
+    "--inter-hunk-context=0",
+    "--diff-algorithm=histogram",
+    "--indent-heuristic",
+)
 
 _SETTINGS = [
     flag

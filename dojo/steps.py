@@ -767,10 +767,8 @@ def _diffs(git: Git, series: Series) -> list[Patch]:
     patches = []
     before = series.start
     for step in series.steps:
-        diff = git.run("diff-tree", *_FORM, before, step.tree)
-        # With --text there is nothing but lines of text; what is in a file starts with " +-\\".
-        lines = [line for line in diff.split(b"\n") if not line.startswith(b"index ")]
-        patch = Patch(step.number, step.message, b"\n".join(lines))
+        diff = git.patch(before, step.tree, "mydocker/")
+        patch = Patch(step.number, step.message, diff)
         if not patch.diff:
             raise KataError(f"chapter {step.number} changes nothing")
         if _parted(patch.text()) != [patch.message.encode(), patch.diff]:
@@ -778,23 +776,6 @@ def _diffs(git: Git, series: Series) -> list[Patch]:
         patches.append(patch)
         before = step.tree
     return patches
-
-
-_FORM = (
-    "-r",
-    "--patch",
-    "--text",
-    "--no-renames",
-    "--no-color",
-    "--no-ext-diff",
-    "--no-textconv",
-    "--unified=3",
-    "--inter-hunk-context=0",
-    "--diff-algorithm=histogram",
-    "--indent-heuristic",
-    "--src-prefix=a/mydocker/",
-    "--dst-prefix=b/mydocker/",
-)
 
 
 def _exchange(moves: Iterable[tuple[Path, Path, Path]]) -> None:

@@ -16,6 +16,7 @@ from dojo.catalogue import Catalogue
 from dojo.clone import Clone
 from dojo.errors import KataError
 from dojo.machine import Ability
+from dojo.teeth import rebase
 from tests.clones import STATES, contents_of, expected, git, make_clone
 from tests.learners import HINTS, LESSON, Learner, kata, make_learner
 
@@ -109,7 +110,7 @@ def test_each_command_of_steps_has_help(types: Types, command: str) -> None:
 
 def test_help_is_short_and_complete(types: Types) -> None:
     lines = types("--help").stdout.splitlines()
-    assert len(lines) < 30
+    assert len(lines) <= 30
     assert [line for line in lines[1:] if line.endswith("...")] == []
 
 
@@ -427,6 +428,26 @@ def test_steps_rebase_names_a_branch_that_is_not_there(
     types = typed(make_clone(tmp_path / "clone"))
     assert types("steps", "rebase", "main").stdout == "Nothing has changed.\n"
     refused(types("steps", "rebase", "elsewhere"), "no branch 'elsewhere'")
+
+
+def test_a_conflict_of_a_wrong_solution_says_where_to_solve_it(
+    tmp_path: Path, typed: Callable[[Clone], Types], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    types = typed(make_clone(tmp_path / "clone"))
+    assert types("wrong", "rebase").stdout == "Nothing has changed.\n"
+    conflict = rebase.Conflict("3.2/two", Path("/there"), ("mydocker/cli.py", "mydocker/run.py"))
+    found = rebase.Rebased(("3.2/one",), (conflict,))
+    monkeypatch.setattr(rebase, "rebase", lambda catalogue, commit: found)
+    told = types("wrong", "rebase", "HEAD~")
+    assert told.exit_code == 1
+    assert told.stdout.splitlines() == [
+        "carried over: 3.2/one",
+        "conflict: 3.2/two, in /there: mydocker/cli.py, mydocker/run.py",
+        "Edit, `git add`, then:",
+        "  kata wrong save",
+    ]
+    monkeypatch.setattr(rebase, "save", lambda catalogue: ["3.2/two"])
+    assert types("wrong", "save").stdout == "saved: 3.2/two\n"
 
 
 @pytest.fixture

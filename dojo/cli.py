@@ -430,7 +430,7 @@ def measure(what: str, chapters: tuple[str, ...], sample: int, rounds: int, seed
 
 @teeth.command()
 def document() -> None:
-    """Write what was measured to docs/teeth/README.md and into the README."""
+    """Write what was measured to docs/teeth and into the README, and what the lessons claim."""
     from dojo import screens
     from dojo.teeth import commands
 

@@ -12,7 +12,7 @@ from rich.text import Text
 from dojo.catalogue import Catalogue, Chapter
 from dojo.errors import KataError
 from dojo.screens import command, next_steps, say
-from dojo.teeth import engines, flakes, mutants, report, results, wrong
+from dojo.teeth import claims, engines, flakes, mutants, report, results, wrong
 from dojo.teeth.results import Caught, name_of
 
 # By what is measured: the modules that only contributors have.
@@ -20,14 +20,20 @@ NEEDED = {"mutants": ("cosmic_ray",), "flakes": ("pytest_randomly",)}
 
 
 def show(catalogue: Catalogue, console: Console) -> None:
-    """The table of what was measured last."""
+    """The table of what was measured last, and the claims that have no tooth."""
     kept = results.read(catalogue.clone)
     if not (kept.wrong or kept.mutants or kept.engines):
         say(console, "Nothing has been measured yet.", "")
         typed = command("teeth", "measure", "wrong", as_root=True)
         next_steps(console, [(typed, "have the tests judge the wrong solutions")])
         return
-    say(console, report.table(catalogue, kept))
+    judged = claims.judge_all(catalogue)
+    say(console, report.table(catalogue, kept, judged))
+    bare = [each for each in judged if each.missing]
+    for each in bare:
+        why = "; ".join(each.missing)
+        say(console, Text(f"{each.chapter}  {each.claim}\n") + Text(f"    {why}", "red"))
+    say(console, Text(f"claims without a tooth: {len(bare)}", "red" if bare else "green"))
 
 
 def measure_wrong(catalogue: Catalogue, chapters: Sequence[Chapter], console: Console) -> bool:
@@ -109,7 +115,7 @@ def measure_flakes(catalogue: Catalogue, rounds: int, seed: int, console: Consol
 
 
 def write_document(catalogue: Catalogue, console: Console) -> None:
-    """Write docs/teeth/README.md, and the table into the README."""
+    """Write docs/teeth/README.md and claims.md, and the table into the README."""
     kept = results.read(catalogue.clone)
     _take_over_reasons(catalogue, kept)
     place = results.folder(catalogue.clone) / "README.md"
@@ -121,7 +127,10 @@ def write_document(catalogue: Catalogue, console: Console) -> None:
     except ValueError as error:
         raise KataError(f"README.md: {error}") from error
     readme.write_text(text)
-    say(console, f"written: {place.relative_to(catalogue.clone.root)} and the table of README.md")
+    of_claims = place.with_name("claims.md")
+    of_claims.write_text(claims.document(catalogue, claims.judge_all(catalogue)))
+    written = ", ".join(str(path.relative_to(catalogue.clone.root)) for path in (place, of_claims))
+    say(console, f"written: {written} and the table of README.md")
 
 
 def _take_over_reasons(catalogue: Catalogue, kept: results.Results) -> None:

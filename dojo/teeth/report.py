@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from rich.table import Table
 
 from dojo.catalogue import Catalogue
+from dojo.teeth.claims import Judged
 from dojo.teeth.results import Caught, EngineRun, Mutant, Results
 
 HEADINGS = ("wrong solutions", "mutants", "Docker", "podman")
@@ -63,14 +64,23 @@ def _of_engine(run: EngineRun | None) -> Share:
     return Share(run.passed, run.all) if run else NOTHING
 
 
-def table(catalogue: Catalogue, results: Results) -> Table:
-    shown = Table("chapter", *HEADINGS, title="How sharp the tests are")
+def table(catalogue: Catalogue, results: Results, claims: list[Judged]) -> Table:
+    """What was measured last, and beside it the claims of the lessons as they are now."""
+    shown = Table("chapter", "claims", *HEADINGS, title="How sharp the tests are")
     for column in shown.columns[1:]:
         column.justify = "right"
+    of_claims = _of_claims(catalogue, claims)
     lines = rows(catalogue, results)
-    for name, shares in lines:
-        shown.add_row(name, *map(str, shares), end_section=name == lines[-2][0])
+    for claimed, (name, shares) in zip(of_claims, lines, strict=True):
+        cells = map(str, (claimed, *shares))
+        shown.add_row(name, *cells, end_section=name == lines[-2][0])
     return shown
+
+
+def _of_claims(catalogue: Catalogue, claims: list[Judged]) -> list[Share]:
+    """Those that have a tooth, or say that nothing tests them: by chapter, and of all."""
+    mine = [[c for c in claims if c.chapter == chapter.number] for chapter in catalogue.chapters]
+    return [Share(sum(not each.missing for each in of), len(of)) for of in [*mine, claims]]
 
 
 def markdown_table(catalogue: Catalogue, results: Results) -> str:

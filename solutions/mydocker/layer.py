@@ -42,8 +42,8 @@ class Layer:
     def mount_read_only(self) -> str:
         """The same for whoever only wants to look, while the container does not run."""
         os.chdir(paths.root())
-        upper, target = (f"{name}/{self.name}" for name in (WRITE_LAYER, MOUNT_POINT))
-        self.driver.mount_read_only(relative(self.image), upper, target)
+        upper, work, target = (f"{name}/{self.name}" for name in (WRITE_LAYER, WORK, MOUNT_POINT))
+        self.driver.mount_read_only(relative(self.image), upper, work, target)
         return os.path.abspath(target)
 
     def place(self, name: str) -> str:

@@ -31,7 +31,7 @@ def mount(lower: str, upper: str, work: str, target: str) -> None:
         raise
 
 
-def mount_read_only(lower: str, upper: str, target: str) -> None:
+def mount_read_only(lower: str, upper: str, work: str, target: str) -> None:
     """The same to look at only: with no upper directory it can be mounted as often as wanted."""
     options = f"lowerdir={escaped(upper)}:{escaped(lower)}"
     linux.mount("overlay", target, "overlay", linux.MS_RDONLY, options)

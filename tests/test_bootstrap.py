@@ -30,11 +30,12 @@ here=$(dirname "$0")
 printf '%s\n' "python $*" | head -1 >>"$LOG"
 case "$*" in
     "-I -c "*) [[ ! -e .venv/moved ]] && exit ;;
+    "-m pip config list "*) ;;
     "-m venv .venv")
         mkdir .venv/bin && cp "$0" .venv/bin/python ;;
     "-m pip install "*)
-        sleep "${PIP_SECONDS:-0}"
-        [[ ! ${PIP_FAILS:-} ]] || { echo 'pip: no network' >&2; exit 1; }
+        sleep "${FAKE_PIP_SECONDS:-0}"
+        [[ ! ${FAKE_PIP_FAILS:-} ]] || { echo 'pip: no network' >&2; exit 1; }
         printf '%s\n' '#!/bin/bash' 'echo "tool in $PWD:$(printf " <%s>" "$@")"' \
             'cat' 'exit "${TOOL_STATUS:-0}"' >.venv/bin/kata
         chmod +x .venv/bin/kata ;;
@@ -98,7 +99,8 @@ class Copy:
     def calls(self) -> list[str]:
         """What Python was asked to do, without the questions put to it."""
         lines = self.log.read_text().splitlines() if self.log.exists() else []
-        return [line for line in lines if not line.startswith("python -I -c")]
+        questions = ("python -I -c", "python -m pip config list")
+        return [line for line in lines if not line.startswith(questions)]
 
     def owned_by_others(self, user: int) -> list[Path]:
         return [path for path in self.root.rglob("*") if path.lstat().st_uid != user]
@@ -248,39 +250,39 @@ def test_it_works_without_flock(copy: Copy) -> None:
 
 
 def test_an_installation_that_failed_does_not_count(copy: Copy) -> None:
-    copy.environment["PIP_FAILS"] = "yes"
+    copy.environment["FAKE_PIP_FAILS"] = "yes"
     result = copy.kata()
     assert result.returncode == 1
     assert result.stdout == ""
     assert "pip: no network\nkata: pip could not install into .venv" in result.stderr
-    del copy.environment["PIP_FAILS"]
+    del copy.environment["FAKE_PIP_FAILS"]
     assert copy.kata().stdout.startswith("tool in")
 
 
 def test_a_later_installation_that_failed_does_not_count_either(copy: Copy) -> None:
     copy.kata()
     (copy.root / "pyproject.toml").open("a").write("# changed\n")
-    copy.environment["PIP_FAILS"] = "yes"
+    copy.environment["FAKE_PIP_FAILS"] = "yes"
     assert copy.kata().returncode == 1
     assert copy.kata().returncode == 1
-    del copy.environment["PIP_FAILS"]
+    del copy.environment["FAKE_PIP_FAILS"]
     assert copy.kata().stderr == INSTALLING
 
 
 def test_an_installation_that_was_killed_does_not_count(copy: Copy) -> None:
-    copy.environment["PIP_SECONDS"] = "60"
+    copy.environment["FAKE_PIP_SECONDS"] = "60"
     process = start(copy)
     wait_for_pip(copy)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    del copy.environment["PIP_SECONDS"]
+    del copy.environment["FAKE_PIP_SECONDS"]
     result = copy.kata()
     assert "removing .venv, which does not work" in result.stderr
     assert result.stdout.startswith("tool in")
 
 
 def test_of_two_in_a_bare_clone_the_second_waits(copy: Copy) -> None:
-    copy.environment["PIP_SECONDS"] = "1"
+    copy.environment["FAKE_PIP_SECONDS"] = "1"
     first = start(copy)
     wait_for_pip(copy)
     second = copy.kata("second")
@@ -304,9 +306,65 @@ def start(copy: Copy) -> subprocess.Popen[bytes]:
 
 def wait_for_pip(copy: Copy) -> None:
     deadline = time.monotonic() + 60
-    while not any("pip" in call for call in copy.calls()):
+    while not any("pip install" in call for call in copy.calls()):
         assert time.monotonic() < deadline, "pip was never called"
         time.sleep(0.01)
+
+
+# What a person has set for pip and Python -------------------------------------------------------
+
+# What `pip config list` shows, in its order.
+SETTINGS = r"""
+:env:.default-timeout='99'
+:env:.index-url='https://of.the/environment'
+:env:.user='1'
+global.cert='/a certificate.pem'
+global.extra-index-url='\nhttps://one\nhttps://two'
+global.index-url='https://of.all/commands'
+global.proxy='http://of.all'
+global.target='/elsewhere'
+global.user='true'
+install.proxy='http://of.install'
+install.require-hashes='true'
+"""
+
+
+def test_pip_keeps_what_a_person_has_set_to_reach_packages_and_nothing_else(copy: Copy) -> None:
+    """With user, target or require-hashes of theirs it would not install into .venv."""
+    settings = copy.fakes / "settings"
+    settings.write_text(SETTINGS.lstrip())
+    answer = f"""case "$*" in
+        "-I -c "*ast*) exec {sys.executable} "$@" ;;
+        "-m pip config list "*) cat "{settings}" && exit ;;
+        "-m pip install "*) env | grep ^PIP_ >>"$LOG" ;;
+    esac
+    case"""
+    (copy.fakes / "grep").symlink_to(shutil.which("grep") or "")
+    copy.command("fake-python", FAKE_PYTHON.replace("case", answer, 1))
+    copy.environment |= {"PIP_USER": "1", "PIP_DRY_RUN": "1"}
+    assert copy.kata().returncode == 0
+    assert {line for line in copy.calls() if line.startswith("PIP_")} == {
+        "PIP_CERT=/a certificate.pem",
+        "PIP_CONFIG_FILE=/dev/null",
+        "PIP_DEFAULT_TIMEOUT=99",
+        "PIP_EXTRA_INDEX_URL=https://one https://two",
+        "PIP_INDEX_URL=https://of.the/environment",
+        "PIP_PROXY=http://of.install",
+    }
+
+
+def test_settings_of_python_do_not_reach_the_tool(copy: Copy) -> None:
+    """PYTHONINSPECT alone would leave a person in an interpreter after each command."""
+    show = r"""printf '%s\n' '#!/bin/bash' 'env | grep ^PYTHON' >.venv/bin/kata; chmod +x"""
+    (copy.fakes / "grep").symlink_to(shutil.which("grep") or "")
+    copy.command("fake-python", FAKE_PYTHON.replace("chmod +x", show, 1))
+    rubbish = ("OPTIMIZE", "INSPECT", "WARNINGS", "STARTUP", "PATH", "HOME", "SAFEPATH", "DEVMODE")
+    copy.environment |= {f"PYTHON{name}": "1" for name in rubbish}
+    copy.environment |= {"PYTHONIOENCODING": "latin-1", "PYTHONDONTWRITEBYTECODE": "1"}
+    assert set(copy.kata().stdout.splitlines()) == {
+        "PYTHONIOENCODING=latin-1",
+        "PYTHONDONTWRITEBYTECODE=1",
+    }
 
 
 # Which Python ---------------------------------------------------------------------------------

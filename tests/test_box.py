@@ -32,8 +32,9 @@ printf '%s\n' "python $*" | head -1 >>"$LOG"
 case "$*" in
     *ensurepip*) exit "${TOO_OLD:-0}" ;;
     "-I -c "*) [[ $0 == /opt/kata/* ]] ;; # it has the dependencies once it is made
+    "-m pip config list "*) ;;
     "-m venv /opt/kata/venv") mkdir -p /opt/kata/venv/bin && cp "$0" /opt/kata/venv/bin/python ;;
-    "-m pip install "*) [[ ! ${PIP_FAILS:-} ]] || { echo 'pip: no network' >&2; exit 1; } ;;
+    "-m pip install "*) [[ ! ${FAKE_PIP_FAILS:-} ]] || { echo 'pip: no network' >&2; exit 1; } ;;
     -V) echo "Python 3.99" ;;
     *) echo "unexpected: $*" >&2; exit 99 ;;
 esac
@@ -98,7 +99,8 @@ class Machine:
         """What was called, without the questions put to Python."""
         lines = self.log.read_text().splitlines()
         self.log.write_text("")
-        return [line for line in lines if not line.startswith(("python -I", "python -V"))]
+        questions = ("python -I", "python -V", "python -m pip config list")
+        return [line for line in lines if not line.startswith(questions)]
 
 
 @pytest.fixture
@@ -140,7 +142,7 @@ def test_a_new_machine_gets_what_is_missing_and_a_python(machine: Machine) -> No
 def test_the_second_time_nothing_is_done(machine: Machine) -> None:
     machine.provision("click>=8", "rich")
     machine.calls()
-    machine.environment |= {"APT_FAILS": "1", "PIP_FAILS": "1"}
+    machine.environment |= {"APT_FAILS": "1", "FAKE_PIP_FAILS": "1"}
     result = machine.provision("click>=8", "rich")
     assert result.stderr == (
         "kata: nothing to do: Python 3.99 in /opt/kata/python has what the tests import\n"
@@ -152,7 +154,7 @@ def test_the_second_time_nothing_is_done(machine: Machine) -> None:
 @as_root
 def test_a_box_that_has_all_needs_no_network(machine: Machine) -> None:
     """As our own: /opt/kata/python is a Python that has the dependencies."""
-    machine.environment |= {"APT_FAILS": "1", "PIP_FAILS": "1"}
+    machine.environment |= {"APT_FAILS": "1", "FAKE_PIP_FAILS": "1"}
     put_python_that_has_the_dependencies(machine)
     result = machine.provision(*DEPENDENCIES)
     assert result.stderr.startswith("kata: nothing to do: Python 3."), result.stderr
@@ -198,14 +200,14 @@ def test_without_a_network_it_says_what_is_missing(machine: Machine) -> None:
 
 @as_root
 def test_a_pip_that_fails_leaves_no_python_that_would_be_used(machine: Machine) -> None:
-    machine.environment["PIP_FAILS"] = "1"
+    machine.environment["FAKE_PIP_FAILS"] = "1"
     result = machine.provision("rich")
     assert result.stderr.splitlines()[-1] == (
         "kata: pip could not install what the tests import; when that is mended: vagrant provision"
     )
     assert result.returncode == 1
     assert not (machine.opt / "kata/python").exists()
-    del machine.environment["PIP_FAILS"]
+    del machine.environment["FAKE_PIP_FAILS"]
     assert machine.provision("rich").returncode == 0
 
 

@@ -645,6 +645,25 @@ def test_a_real_installation_and_a_clone_that_is_moved(real: Copy) -> None:
     assert str(real.root) in pip_there.stdout
 
 
+def test_a_real_installation_where_paths_are_not_ascii_works_in_any_locale(real: Copy) -> None:
+    """Python 3.11 reads the file that pip writes in the locale's encoding, or does not start."""
+    without_dependencies(real.root / "pyproject.toml")
+    home = real.root.parent / "home"
+    (home / ".config/pip").mkdir(parents=True)
+    (home / ".config/pip/pip.conf").write_text("[global]\nuser = true\ntarget = /nowhere\n")
+    real.root = real.root.rename(real.root.with_name("ein läb, 実"))
+    real.environment |= {"HOME": str(home), "LC_ALL": "C"}
+    assert real.kata().stdout == f"tool [] {os.geteuid()} {real.root}\n"
+
+    (file,) = real.root.glob(".venv/lib/python*/site-packages/_mydocker_kata.pth")
+    file.write_text(str(real.root))  # as pip does, when somebody calls it by hand
+    assert real.kata().stdout == f"tool [] {os.geteuid()} {real.root}\n"
+    real.environment = {"PATH": os.environ["PATH"], "LC_ALL": "C", "PYTHONUTF8": "0"}
+    directly = real.run([str(real.root / ".venv/bin/kata")])
+    assert directly.stderr == ""
+    assert directly.stdout.startswith("tool []")
+
+
 def without_dependencies(project: Path) -> None:
     """Most of the time goes into these, and one test installs them."""
     before, _, rest = project.read_text().partition("dependencies = [")

@@ -360,6 +360,8 @@ def test_the_reference_at_4_2(bench: Bench) -> None:
     assert seen["groups"]["limits"]["pids"]["limit"] == 20
     assert seen["groups"]["limits"]["pids"]["use"] == 2
     assert seen["groups"]["cpu_weight"] == pytest.approx(0.5, abs=0.02)
+    assert seen["groups"]["cpu_setting"] in ("shares 512", "weight 20")
+    assert f"CPU    {seen['groups']['cpu_setting']}" in bench.kata("xray", "box").text
     root = Path(f"/proc/{bench.containers()[0].pid}/root")
     (root / "new").touch()
     (root / "etc/passwd").write_text("changed")
@@ -414,6 +416,11 @@ def test_the_reference_in_the_background(bench: Bench) -> None:
     inside = [each["command"] for each in bench.xray("one")["processes"]]
     assert inside[0] == "sleep 1000"
     assert f"sh -c {STAY}" in inside
+    assert bench.host.run([*mydocker, "stop", "-t", "0", "one"], env=env).status == 0
+    line = bench.refused("one")
+    assert f"does not run, and the kernel shows those that do; see {bench.directory}/root" in line
+    line = bench.refused("three")
+    assert "no container that runs was started with this name" in line
 
 
 # runc --------------------------------------------------------------------------------------------

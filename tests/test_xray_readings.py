@@ -262,8 +262,12 @@ def group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return group
 
 
-@pytest.mark.parametrize("files", [VERSION_1, VERSION_2], ids=["version 1", "version 2"])
-def test_limits_and_use(group: Path, files: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("files", "setting"),
+    [(VERSION_1, "shares 512"), (VERSION_2, "weight 50")],
+    ids=["version 1", "version 2"],
+)
+def test_limits_and_use(group: Path, files: dict[str, str], setting: str) -> None:
     for name, content in files.items():
         (group / name).write_text(f"{content}\n")
     found = limits.groups_of(7, {7, 8})
@@ -274,6 +278,7 @@ def test_limits_and_use(group: Path, files: dict[str, str]) -> None:
     )
     assert [each.share for each in found.limits] == [0.25, 0.3]
     assert (found.cpu_weight, found.cpu_most, found.cpu_seconds) == (0.5, 1.5, 2.5)
+    assert found.cpu_setting == setting
     assert (found.cpus, found.all_cpus) == ("0", "0-1")
     assert found.limited == ("memory", "pids", "CPU time", "CPUs")
 

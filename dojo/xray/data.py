@@ -114,6 +114,7 @@ def _groups(groups: Groups) -> dict[str, Any]:
             for each in groups.limits
         },
         "cpu_weight": groups.cpu_weight,
+        "cpu_setting": groups.cpu_setting,
         "cpus": groups.cpus,
         "cpu_most": groups.cpu_most,
         "cpu_seconds": groups.cpu_seconds,

@@ -207,10 +207,12 @@ def _groups(groups: Groups) -> RenderableType:
     grid = Table.grid(padding=(0, 1))
     for limit in groups.limits:
         grid.add_row(limit.what, _bar(limit), _figures(limit))
-    most = "" if groups.cpu_most is None else f", at most {groups.cpu_most:g} CPUs"
-    used = "" if groups.cpu_seconds is None else f", used {groups.cpu_seconds:.1f} s"
-    weight = Text(f"weight {groups.cpu_weight:.3g}{most}{used}")
-    rows: list[RenderableType] = [grid, Text.assemble("CPU    ", weight)]
+    cpu = [groups.cpu_setting] if groups.cpu_setting else []
+    cpu += [] if groups.cpu_most is None else [f"at most {groups.cpu_most:g} CPUs"]
+    cpu += [] if groups.cpu_seconds is None else [f"used {groups.cpu_seconds:.1f} s"]
+    rows: list[RenderableType] = [grid]
+    if cpu:
+        rows.append(Text.assemble("CPU    ", ", ".join(cpu)))
     if groups.cpus:
         rows.append(Text.assemble("CPUs   ", groups.cpus, (f" of {groups.all_cpus}", "dim")))
     path = groups.limits[0].group if groups.limits else max(groups.paths.values(), key=len)

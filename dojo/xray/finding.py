@@ -98,11 +98,24 @@ def find(typed: str) -> Process:
 
 
 def _why_none(typed: str) -> str:
+    record = _record_of(typed)
+    if record is not None:
+        return f"this container does not run, and the kernel shows those that do; see {record}"
     if typed.isdecimal():
-        return "no such process, and no container whose id begins so"
+        return "no such process, and no container that runs has an id that begins so"
     if re.fullmatch(r"[0-9a-f]{12,64}", typed):
-        return "no container that the kernel shows has this id"
-    return "no such container that the kernel shows; it knows ids and PIDs, not Docker's names"
+        return "no container that runs has this id"
+    return "no container that runs was started with this name; one of Docker's has an id or a PID"
+
+
+def _record_of(name: str) -> Path | None:
+    """Where mydocker keeps the record of a container, from 5.2 on; None where there is none."""
+    root = Path(os.environ.get("MYDOCKER_ROOT") or "/var/lib/mydocker")
+    record = root / "containers" / name
+    try:
+        return record if "/" not in name and name.strip(".") and record.is_dir() else None
+    except ValueError:  # a name that no file can have
+        return None
 
 
 def _first_of(number: int) -> Process:

@@ -38,15 +38,18 @@ class Groups:
     """is_own: whether it has a group that no process outside is in. paths: of its groups, by
     controller, as /proc/PID/cgroup has them.
 
-    cpu_weight: beside others, 1.0 is the default. cpus: those it may run on, as the kernel spells
-    them; all_cpus: those that the looker may. cpu_most: how many CPUs' time at most, None where
-    there is no quota. cpu_seconds: what it has used so far, None where that is not counted.
+    cpu_weight: beside others, 1.0 is the default. cpu_setting: what this was read from, such as
+    "shares 1024" or, in version 2, "weight 100"; empty where the controller is not its own. cpus:
+    those it may run on, as the kernel spells them; all_cpus: those that the looker may. cpu_most:
+    how many CPUs' time at most, None where there is no quota. cpu_seconds: what it has used so far,
+    None where that is not counted.
     """
 
     is_own: bool
     paths: dict[str, str]
     limits: tuple[Limit, ...] = ()
     cpu_weight: float = 1.0
+    cpu_setting: str = ""
     cpus: str = ""
     all_cpus: str = ""
     cpu_most: float | None = None
@@ -93,12 +96,14 @@ def groups_of(pid: int, inside: Collection[int]) -> Groups:
     if not own:
         return Groups(is_own=False, paths=paths)
     cpu, cpuset = own.get("cpu"), own.get("cpuset")
+    cpu_weight, cpu_setting = _weight(cpu) if cpu else (1.0, "")
     all_cpus = _cpus_of_looker()
     return Groups(
         is_own=True,
         paths=paths,
         limits=tuple(_limit(what, own[what], _path(paths, what)) for what in FILES if what in own),
-        cpu_weight=_weight(cpu) if cpu else 1.0,
+        cpu_weight=cpu_weight,
+        cpu_setting=cpu_setting,
         cpus=(_effective_cpus(cpuset) if cpuset else "") or all_cpus,
         all_cpus=all_cpus,
         cpu_most=_quota(cpu) if cpu else None,
@@ -131,12 +136,12 @@ def _number(group: Path, names: tuple[str, ...]) -> int | None:
     return int(word[0]) if word and word[0].isdecimal() else None
 
 
-def _weight(group: Path) -> float:
+def _weight(group: Path) -> tuple[float, str]:
     for name, default in DEFAULT_WEIGHT.items():
         number = _number(group, (name,))
         if number is not None:
-            return number / default
-    return 1.0  # a group of version 2 that the controller was not handed to
+            return number / default, f"{name.removeprefix('cpu.')} {number}"
+    return 1.0, ""  # a group of version 2 that the controller was not handed to
 
 
 def _quota(group: Path) -> float | None:

@@ -8,6 +8,7 @@ beside what was run, what came out and what was expected.
 import contextlib
 import json
 import os
+import random
 import re
 import signal
 import subprocess
@@ -88,14 +89,38 @@ def expect(
     return call
 
 
-def started(running: Running, word: bytes = b"ready") -> Running:
-    """Expect a program that was left running to say that it is ready. Returns it."""
+def started(running: Running, line: bytes = b"ready") -> Running:
+    """Expect a program that was left running to write this line to stdout. Returns it.
+
+    The whole line: a program that starts nothing, and logs the command that it was given, writes
+    the word as well.
+    """
     __tracebackhide__ = True
-    if not running.wait_for_output(word):
+    return _awaited(running, running.wait_for_line(line), f"the line {show(line)}")
+
+
+def showed(running: Running, part: bytes) -> Running:
+    """The same, where there is no whole line: a prompt, or what a terminal echoes."""
+    __tracebackhide__ = True
+    return _awaited(running, running.wait_for_output(part), show(part))
+
+
+def _awaited(running: Running, came: bool, what: str) -> Running:
+    __tracebackhide__ = True
+    if not came:
         call = running.stop()
-        expected = f"{show(word)} on stdout, and a container that goes on running"
+        expected = f"{what} on stdout, and a container that goes on running"
         raise Unmet([*call.rows(), *_remark(call), ("expected", expected)])
     return running
+
+
+def drawn() -> tuple[str, str]:
+    """A number that was drawn, and how a shell computes it.
+
+    Who writes the number has run the script: it stands nowhere in what was typed.
+    """
+    number, summand = random.randrange(10**8, 10**9), random.randrange(10**7)
+    return str(number), f"$(({number - summand} + {summand}))"
 
 
 def first_process(running: Running) -> Process:

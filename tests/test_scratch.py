@@ -97,6 +97,17 @@ def test_a_call_that_hangs_is_ended_and_keeps_its_output(host: ScratchHost) -> N
     assert "did not end" in call.problem
 
 
+def test_a_line_is_waited_for_as_a_whole(host: ScratchHost) -> None:
+    """A program that logs what it is to start has written all of its words."""
+    running = host.start(["sh", "-c", "echo log: echo ready; printf ready; read line"], env=ENV)
+    assert not running.wait_for_line(b"ready", 1.0)
+    running = host.start(["sh", "-c", "echo begin; echo ready; read line"], env=ENV, stdin=None)
+    assert running.wait_for_line(b"ready")
+    running.stop()
+    at_a_terminal = host.start(["sh", "-c", "echo ready"], env=ENV, terminal=True)
+    assert at_a_terminal.wait_for_line(b"ready")
+
+
 def test_output_that_is_held_open_is_told(host: ScratchHost) -> None:
     call = shell(host, "sleep 1000 & echo started")
     assert call.status == 0

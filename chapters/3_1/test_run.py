@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dojo.plugin.fixtures import Mydocker
-from dojo.testing import check, expect, first_process, ours, started, task, vm
+from dojo.testing import check, drawn, expect, first_process, ours, started, task, vm
 
 NAMESPACES = ("uts", "pid", "mnt", "net", "ipc")
 UNPRIVILEGED = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin")
@@ -106,10 +106,12 @@ def test_stdin_is_empty_without_i(mydocker):
 @task(2)
 def test_a_terminal_is_handed_on_with_it(mydocker):
     """`-it` is for a shell to type into, and programs ask whether they are at a terminal."""
-    script = "test -t 0 && test -t 1 && test -t 2 && echo a terminal"
+    number, computed = drawn()
+    script = f"test -t 0 && test -t 1 && test -t 2 && echo {computed}"
     call = mydocker.start("run", "-it", "busybox", "sh", "-c", script, terminal=True).wait()
     expect(call, status=0)
-    check("a terminal" in call.text, "stdin, stdout and stderr are a terminal", call.text, call)
+    wrote = number in call.text.splitlines()
+    check(wrote, f"{number} if stdin, stdout and stderr are a terminal", call.text, call)
 
 
 @task(2)
@@ -247,7 +249,7 @@ def test_a_mount_inside_is_not_seen_outside(mydocker):
     """What is mounted in a container is there for the container alone, while it runs and after."""
     script = "mount -t tmpfs of-the-container /mnt; grep -c of-the /proc/mounts; read line"
     running = mydocker.start("run", "-i", "busybox", "sh", "-c", script, stdin=None)
-    started(running, b"1\n")
+    started(running, b"1")
     seen = [line for line in mydocker.host.mountinfo() if "of-the-container" in line]
     running.type(b"\n")
     call = expect(running.wait(), status=0, out="1\n")
@@ -318,6 +320,7 @@ def test_the_container_dies_with_the_process_that_minds_it(mydocker):
     """SIGKILL leaves `run` no time to clean up. The kernel has to end the container for it."""
     mydocker.may_leave("cgroup", "file")  # until 5.6, nothing clears these away after a crash
     running = started(mydocker.start("run", "busybox", "sh", "-c", "echo ready; exec sleep 1000"))
+    first_process(running)
     running.send(signal.SIGKILL)
     call = running.wait()
     host = mydocker.host

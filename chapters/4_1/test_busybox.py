@@ -22,6 +22,7 @@ from dojo.plugin.fixtures import Mydocker
 from dojo.scratch import Call, Moment, Running
 from dojo.testing import (
     check,
+    drawn,
     expect,
     first_process,
     moments,
@@ -364,10 +365,12 @@ def test_terminals_are_made_in_there(mydocker):
 @task(3)
 def test_the_terminal_that_was_handed_on_can_be_opened(mydocker):
     """/dev/tty is the terminal of whoever opens it: passwords are asked for there."""
-    script = safe(mydocker, "test -c /dev/null && echo for the person > /dev/tty")
+    number, computed = drawn()
+    script = safe(mydocker, f"test -c /dev/null && echo {computed} > /dev/tty")
     call = mydocker.start("run", "-it", "busybox", "sh", "-c", script, terminal=True).wait()
     expect(call, status=0)
-    check("for the person" in call.text, "it appears on the terminal", call.text, call)
+    wrote = number in call.text.splitlines()
+    check(wrote, f"{number} appears on the terminal", call.text, call)
 
 
 @task(3)

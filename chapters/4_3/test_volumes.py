@@ -466,7 +466,8 @@ def test_a_link_in_a_volume_is_followed_in_the_container(mydocker, tmp_path, fol
     running = start(mydocker, f"cat {private}/file; {STAY}", *volumes)
     on_the_host = mydocker.host.run(["ls", str(private)], env=mydocker.env)
     call = end(running)
-    check(b"of the host" in call.out, "the volume where the link leads, inside", call.text, call)
+    read = call.text.splitlines()
+    check("of the host" in read, "the volume where the link leads, inside", call.text, call)
     check(on_the_host.out == b"", "nothing in the host's directory", on_the_host, call)
 
 

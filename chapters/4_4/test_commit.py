@@ -131,7 +131,7 @@ def test_the_container_goes_on(mydocker):
     for line in ("two", "three"):
         commit(mydocker)
         running.type(f"{line}\n".encode())
-        started(running, f"{line}\n".encode())
+        started(running, line.encode())
     running.type(b"end\n")
     expect(running.wait(), status=7, out="ready\nalive\none\ntwo\nalive\none\ntwo\nthree\n")
     expect(run(mydocker, "copy", "cat /open"), status=0, out="one\ntwo\n")

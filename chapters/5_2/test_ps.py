@@ -29,6 +29,7 @@ from dojo.testing import (
     moments,
     needs,
     ours,
+    showed,
     started,
     task,
     vm,
@@ -918,7 +919,7 @@ def stranger(mydocker: Mydocker, pid: int) -> Running:
     script = f"echo {pid - 1} > /proc/sys/kernel/ns_last_pid; sleep 1000 & echo $! is there; wait"
     for _ in range(20):
         running = mydocker.host.start(["sh", "-c", script], env=mydocker.env)
-        started(running, b" is there")
+        showed(running, b" is there\n")
         if running.out == f"{pid} is there\n".encode():
             return running
         running.stop()

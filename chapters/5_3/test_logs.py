@@ -21,6 +21,7 @@ from dojo.testing import (
     guard,
     listed,
     ours,
+    showed,
     started,
     task,
     vm,
@@ -72,7 +73,7 @@ def test_while_it_runs(mydocker):
 def test_a_foreground_container_has_a_log_too(mydocker):
     """What went by on a screen can be read again; and the screen still gets all of it, at once."""
     words = ("run", "-i", "--name", "box", "busybox", "sh", "-c", "echo one; read x; echo two")
-    running = started(mydocker.start(*words, stdin=None), b"one\n")
+    running = started(mydocker.start(*words, stdin=None), b"one")
     logged(mydocker, "box", b"one\n")
     running.type(b"typed\n")
     expect(running.wait(), status=0, out="one\ntwo\n", err="")
@@ -281,11 +282,11 @@ def test_a_caller_that_reads_no_more(mydocker):
 def test_f_shows_what_comes_later(mydocker, shared):
     """`-f` begins with what is there, stays, and shows each word as it is written."""
     answering(mydocker, shared)
-    follower = started(mydocker.start("logs", "-f", "box"), b"ready\n")
+    follower = started(mydocker.start("logs", "-f", "box"))
     ask(shared, "one")
-    started(follower, b"one\n")
+    started(follower, b"one")
     ask(shared, "two")
-    started(follower, b"two\n")
+    started(follower, b"two")
     end_detached(mydocker)
     expect(follower.wait(), status=0, out="ready\none\ntwo\n", err="no one\nno two\n")
 
@@ -296,7 +297,7 @@ def test_f_shows_half_a_line(mydocker):
     """A program that asks `Password: ` writes no newline, and waits: you must see it anyway."""
     script = f"printf 'half a line'; {STAY}"
     detached(mydocker, "--name", "box", "busybox", "sh", "-c", script)
-    follower = started(mydocker.start("logs", "--follow", "box"), b"half a line")
+    follower = showed(mydocker.start("logs", "--follow", "box"), b"half a line")
     end_detached(mydocker)
     expect(follower.wait(), status=0, out="half a line", err="")
 
@@ -309,7 +310,7 @@ def test_f_ends_with_the_container(mydocker, shared):
     script = """echo ready; while ! test -e /shared/ask; do sleep 0.05; done; cat /shared/out
         echo last words >&2; exit 7"""
     detached(mydocker, "--name", "box", *mount(shared), "busybox", "sh", "-c", script)
-    followers = [started(mydocker.start("logs", "-f", "box"), b"ready\n") for _ in range(2)]
+    followers = [started(mydocker.start("logs", "-f", "box")) for _ in range(2)]
     (shared / "ask").touch()
     for follower in followers:
         call = expect(follower.wait(), status=0, err="last words\n")
@@ -328,9 +329,9 @@ def test_f_of_one_that_has_ended(mydocker):
 def test_f_of_one_in_the_foreground(mydocker):
     """From another terminal, you see what happens in the first."""
     words = ("run", "-i", "--name", "box", "busybox", "sh", "-c", "echo one; read x; echo two")
-    running = started(mydocker.start(*words, stdin=None), b"one\n")
+    running = started(mydocker.start(*words, stdin=None), b"one")
     logged(mydocker, "box", b"one\n")
-    follower = started(mydocker.start("logs", "-f", "box"), b"one\n")
+    follower = started(mydocker.start("logs", "-f", "box"), b"one")
     running.type(b"typed\n")
     expect(running.wait(), status=0, out="one\ntwo\n")
     expect(follower.wait(), status=0, out="one\ntwo\n", err="")
@@ -342,7 +343,7 @@ def test_f_ends_when_the_minder_is_killed(mydocker):
     """Nobody writes the end down in that case. Who follows must not wait for it for ever."""
     mydocker.may_leave("cgroup", "file")  # until 5.6, nothing clears these away after a crash
     detached(mydocker, "--name", "box", "busybox", "sh", "-c", f"echo ready; {STAY}")
-    follower = started(mydocker.start("logs", "-f", "box"), b"ready\n")
+    follower = started(mydocker.start("logs", "-f", "box"))
     os.kill(container_process(mydocker).parent, signal.SIGKILL)
     expect(follower.wait(), status=0, out="ready\n", err="")
     nothing_lives(mydocker)
@@ -353,7 +354,7 @@ def test_who_follows_does_not_disturb(mydocker, shared):
     """You watch, and go away again, with Ctrl-C or worse: the container is not concerned."""
     answering(mydocker, shared)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-        follower = started(mydocker.start("logs", "-f", "box"), b"ready\n")
+        follower = started(mydocker.start("logs", "-f", "box"))
         follower.send(number)
         call = follower.wait()
         check(not call.problem, "it ends", call.problem, call)
@@ -433,9 +434,9 @@ def test_tail_and_follow_together(mydocker, shared):
     ask(shared, "one")
     logged(mydocker, "box", b"ready\none\n", b"no one\n")
     last = mydocker.start("logs", "-f", "--tail", "2", "box")
-    started(last, b"one\n")
+    started(last, b"one")
     ask(shared, "two")
-    started(last, b"two\n")
+    started(last, b"two")
     end_detached(mydocker)
     expect(last.wait(), status=0, out="one\ntwo\n", err="no one\nno two\n")
 
@@ -455,7 +456,7 @@ def test_follow_without_what_was_before(mydocker, shared):
 
     mydocker.host.until(has_begun)
     ask(shared, "last")
-    started(follower, b"last\n")
+    started(follower, b"last")
     end_detached(mydocker)
     call = expect(follower.wait(), status=0)
     every = "".join(f"{word}\n" for word in [*asked, "last"])

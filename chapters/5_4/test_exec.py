@@ -33,6 +33,7 @@ from dojo.testing import (
     moments,
     needs,
     ours,
+    showed,
     started,
     task,
     vm,
@@ -475,9 +476,9 @@ def test_what_is_typed_is_shown_once(mydocker, verb):
     """Two terminals in a row would both show what is typed. The caller's has to be quiet (raw)."""
     script = "tty > /dev/null && echo ready; cat; exit 6"
     with at_a_terminal(mydocker, verb, script) as running:
-        started(running, b"ready\r\n")
+        started(running)
         running.type("grün\n".encode())
-        started(running, "\r\ngrün\r\ngrün\r\n".encode())
+        showed(running, "\r\ngrün\r\ngrün\r\n".encode())
         running.type(b"\x04")
         expect(running.wait(), status=6, out="ready\r\ngrün\r\ngrün\r\n")
 
@@ -503,7 +504,7 @@ def test_a_change_of_the_size_arrives(mydocker, verb):
         started(running)
         for rows, columns in ((40, 132), (10, 20)):
             resize(running, rows, columns)
-            started(running, f"size {rows} {columns}\r\n".encode())
+            started(running, f"size {rows} {columns}".encode())
         running.type(b"\x03")
         expect(running.wait(), status=9)
 
@@ -531,12 +532,12 @@ def test_a_shell_has_job_control(mydocker, verb):
     It can do so where the terminal is the controlling one of a session that it leads itself.
     """
     with at_a_terminal(mydocker, verb) as running:
-        started(running, b"# ").type(b"tty\n")
-        started(running, b"/dev/pts/")
+        showed(running, b"# ").type(b"tty\n")
+        showed(running, b"\n/dev/pts/")
         running.type(b"/bin/busybox sleep 777\n")
         job = process_called(mydocker, "/bin/busybox sleep 777", running)
         running.type(b"\x1a")
-        started(running, b"Stopped")
+        showed(running, b"Stopped")
         running.type(b"fg\n")
         check(mydocker.host.until(lambda: state_of(job) == "S"), "`fg` goes on with it", "it waits")
         running.type(b"\x03")
@@ -619,7 +620,7 @@ def test_the_log_of_a_terminal_is_one_stream(mydocker):
 def test_the_log_of_a_terminal_in_the_foreground(mydocker):
     """What was seen at the terminal is in the log, typed lines included: it echoed them."""
     words = ("run", "-it", "--name", "box", "busybox", "sh", "-c", "tty; read line; echo $line >&2")
-    running = started(mydocker.start(*words, terminal=True), b"/dev/pts/0\r\n")
+    running = started(mydocker.start(*words, terminal=True), b"/dev/pts/0")
     running.type(b"typed\n")
     seen = expect(running.wait(), status=0, out="/dev/pts/0\r\ntyped\r\ntyped\r\n")
     expect(mydocker("logs", "box"), status=0, out=seen.out, err="")
@@ -893,7 +894,7 @@ def stranger_with_pid(mydocker: Mydocker, inner: int) -> tuple[Running, Process]
     script = f"""echo {inner - 1} > /proc/sys/kernel/ns_last_pid; sleep 777 & echo $!
         echo $$ > /proc/sys/kernel/ns_last_pid; wait"""  # new numbers for those who come later
     running = mydocker.host.start(["sh", "-c", script], env=mydocker.env)
-    started(running, b"\n")
+    showed(running, b"\n")
     found = [process for process in running.descendants() if process.inner == inner]
     check(found, f"a process of the host's with the PID {inner}", running.out)
     return running, found[0]

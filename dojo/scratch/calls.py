@@ -2,10 +2,11 @@
 
 import functools
 import os
+import re
 import select
 import shlex
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 KEPT_BYTES = (
@@ -47,9 +48,17 @@ class Stream:
             return self.changed.wait_for(lambda: self.ended, seconds)
 
     def wait_for(self, wanted: bytes, seconds: float) -> bool:
+        return self._wait_until(lambda: wanted in self.content, seconds)
+
+    def wait_for_line(self, line: bytes, seconds: float) -> bool:
+        """Wait for a line that has this and nothing else on it, and has come to its end."""
+        whole = re.compile(rb"^%s\r?\n" % re.escape(line), re.MULTILINE)
+        return self._wait_until(lambda: whole.search(self.content) is not None, seconds)
+
+    def _wait_until(self, came: Callable[[], bool], seconds: float) -> bool:
         with self.changed:
-            self.changed.wait_for(lambda: wanted in self.content or self.ended, seconds)
-            return wanted in self.content
+            self.changed.wait_for(lambda: came() or self.ended, seconds)
+            return came()
 
 
 class _Reader:

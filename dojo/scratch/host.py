@@ -301,6 +301,10 @@ class Running:
         """Wait until it has written that to stdout. False if it ended or took too long."""
         return self._ends.out.wait_for(wanted, seconds * self.host.patience)
 
+    def wait_for_line(self, line: bytes, seconds: float = 20.0) -> bool:
+        """The same for a whole line."""
+        return self._ends.out.wait_for_line(line, seconds * self.host.patience)
+
     def stop(self) -> Call:
         """Kill it, if it still runs. Returns all there is to know."""
         self.kill()

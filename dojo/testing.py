@@ -32,6 +32,13 @@ needs = pytest.mark.needs
 layers = pytest.mark.layers  # once for each storage driver
 vm = pytest.mark.vm  # of the few that CI runs in a virtual machine, too
 
+# How callers leave their signals to those whom they call: an exec keeps it.
+CALLERS = {
+    "ignores all signals": ("env", "--ignore-signal"),
+    "ignores SIGCHLD": ("env", "--ignore-signal=CHLD"),
+    "blocks all signals": ("env", "--block-signal"),
+}
+
 
 def task(number: int) -> pytest.MarkDecorator:
     """Mark a test as part of a task of its chapter: 1 is the first in chapter.toml.

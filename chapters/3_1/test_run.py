@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dojo.plugin.fixtures import Mydocker
-from dojo.testing import check, drawn, expect, first_process, ours, started, task, vm
+from dojo.testing import CALLERS, check, drawn, expect, first_process, ours, started, task, vm
 
 NAMESPACES = ("uts", "pid", "mnt", "net", "ipc")
 UNPRIVILEGED = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin")
@@ -336,6 +336,17 @@ def test_ignored_and_blocked_signals_are_not_inherited(mydocker):
     call = mydocker("run", "--rm", "busybox", *command, before=caller)
     none = "0000000000000000"
     expect(call, status=0, out=f"SigBlk:\t{none}\nSigIgn:\t{none}\n")
+
+
+@task(6)
+@pytest.mark.parametrize("caller", CALLERS)
+def test_the_status_is_known_whatever_the_caller_does_with_signals(mydocker, caller):
+    """Where SIGCHLD is ignored, the kernel takes a child that ends away, and its status with it.
+
+    Daemons ignore it, so that their children leave no zombies, and an exec keeps what is ignored.
+    """
+    status = random.randrange(2, 125)
+    expect(run(mydocker, f"exit {status}", before=CALLERS[caller]), status=status, out="", err="")
 
 
 @task(6)

@@ -21,6 +21,7 @@ from dojo import clone, rootfs
 from dojo.plugin.fixtures import Mydocker
 from dojo.scratch import Call, Moment, Running
 from dojo.testing import (
+    CALLERS,
     check,
     drawn,
     expect,
@@ -760,6 +761,11 @@ def without_its_end(tar: bytes) -> bytes:
     return tar[: -(-len(tar.rstrip(b"\0")) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE]
 
 
+def wrong_checksum(compressed: bytes) -> bytes:
+    """All of it is there; only the last eight bytes, which a reader compares, are of another."""
+    return compressed[:-8] + gzip.compress(b"another")[-8:]
+
+
 DAMAGED: dict[str, Callable[[bytes], bytes]] = {
     "nothing": lambda tar: b"",
     "no tar file": lambda tar: b"this is not a tar file\n" * 100,
@@ -769,6 +775,7 @@ DAMAGED: dict[str, Callable[[bytes], bytes]] = {
     "a byte changed in a header": lambda tar: tar[:3] + b"?" + tar[4:],
     "no tar file, compressed": lambda tar: gzip.compress(b"this is not a tar file\n" * 100),
     "compressed and cut off": lambda tar: cut(gzip.compress(tar, 1)),
+    "compressed, with a wrong checksum": lambda tar: wrong_checksum(gzip.compress(tar, 1)),
     "compressed with xz and cut off": lambda tar: cut(lzma.compress(tar, preset=0)),
 }
 
@@ -789,6 +796,27 @@ def test_a_damaged_tar_file_is_refused(mydocker, tmp_path, what):
     expect(call, status=1, out="", complaint=[])
     as_before(before, mydocker.root / "images")
     expect(run(mydocker, "exit 5", image="fresh"), status=5)
+
+
+@task(5)
+@ours
+@pytest.mark.parametrize("caller", CALLERS)
+def test_a_damaged_tar_file_is_refused_whatever_the_caller_does_with_signals(
+    mydocker, tmp_path, caller
+):
+    """Whoever has another program unpack must know how that ended: it may have all but the end.
+
+    Where SIGCHLD is ignored, the kernel tells nobody, and a library may take that for success.
+    """
+    good, bad = tmp_path / "good.tar.gz", tmp_path / "bad.tar.gz"
+    good.write_bytes(gzip.compress(tar_of([]), 1))
+    bad.write_bytes(wrong_checksum(good.read_bytes()))
+    before = CALLERS[caller]
+    expect(mydocker("import", str(good), "fresh", before=before), status=0)
+    found = describe(mydocker.root / "images")
+    call = mydocker("import", str(bad), "fresh", before=before)
+    expect(call, status=1, out="", complaint=["bad.tar"])
+    as_before(found, mydocker.root / "images")
 
 
 @task(5)

@@ -21,6 +21,7 @@ from dojo import trees
 from dojo.plugin.fixtures import Mydocker
 from dojo.scratch import Call, Process, Running
 from dojo.testing import (
+    CALLERS,
     check,
     end,
     examples,
@@ -38,6 +39,7 @@ from dojo.trees import describe, differences
 
 MEBIBYTE = 1024 * 1024
 STAY = "echo ready; exec sleep 1000"
+MORE_THAN_FITS = "head -c 18000000 /dev/zero > /big"  # twice into the root of `a_small_root`
 OF_THE_CONTAINER = {"dev", "proc", "sys"}  # mounted for each container, and no part of an image
 
 
@@ -822,18 +824,10 @@ def test_a_child_that_is_killed_makes_the_commit_fail(mydocker):
 @layers
 def test_no_space_left(mydocker, tmp_path):
     """A full disk is told, the old image stays, and nothing half made takes up the space."""
-    host, small = mydocker.host, tmp_path / "small"
-    small.mkdir()
-    mounting = ["mount", "-t", "tmpfs", "-o", "size=36m", "small", str(small)]
-    expect(host.run(mounting, env=mydocker.env), status=0)
-    mydocker.env["MYDOCKER_ROOT"] = str(small)
-    outside = Path(f"/proc/{host.pid}/root{small}")
-    try:
-        copying = ["cp", "-a", str(mydocker.root / "images"), str(small)]
-        expect(host.run(copying, env=mydocker.env), status=0)
+    with a_small_root(mydocker, tmp_path / "small") as outside:
         with container(mydocker, script="echo old > /version"):
             commit(mydocker)
-        with container(mydocker, "copy", "head -c 18000000 /dev/zero > /big; echo new > /version"):
+        with container(mydocker, "copy", f"{MORE_THAN_FITS}; echo new > /version"):
             before = names_below(outside / "images")
             for image in ("copy", "another"):
                 call = mydocker("commit", "box", image)
@@ -844,8 +838,24 @@ def test_no_space_left(mydocker, tmp_path):
         with container(mydocker, "copy", "echo new > /version"):
             commit(mydocker)
         expect(run(mydocker, "copy", "cat /version"), status=0, out="new\n")
-    finally:
-        host.run(["umount", str(small)], env=mydocker.env)
+
+
+@task(4)
+@ours
+@pytest.mark.parametrize("caller", CALLERS)
+def test_no_space_left_whatever_the_caller_does_with_signals(mydocker, tmp_path, caller):
+    """Where SIGCHLD is ignored, how tar ended is known to nobody, and a library may say: well.
+
+    Then half an image takes the place of a good one, with status 0.
+    """
+    before = CALLERS[caller]
+    with a_small_root(mydocker, tmp_path / "small"):
+        with container(mydocker, script="echo old > /version"):
+            expect(mydocker("commit", "box", "copy", before=before), status=0, err="")
+        with container(mydocker, "copy", f"{MORE_THAN_FITS}; echo new > /version"):
+            call = mydocker("commit", "box", "copy", before=before)
+            expect(call, status=1, out="", complaint=["No space left on device"])
+        expect(run(mydocker, "copy", "cat /version"), status=0, out="old\n")
 
 
 @task(4)
@@ -970,6 +980,22 @@ def container(
         running.stop()
         raise
     end(running)
+
+
+@contextlib.contextmanager
+def a_small_root(mydocker: Mydocker, small: Path) -> Iterator[Path]:
+    """A MYDOCKER_ROOT with the image, on a disk of its own: 36 MB. Gives it as seen from here."""
+    host = mydocker.host
+    small.mkdir()
+    mounting = ["mount", "-t", "tmpfs", "-o", "size=36m", "small", str(small)]
+    expect(host.run(mounting, env=mydocker.env), status=0)
+    try:
+        copying = ["cp", "-a", str(mydocker.root / "images"), str(small)]
+        expect(host.run(copying, env=mydocker.env), status=0)
+        mydocker.env["MYDOCKER_ROOT"] = str(small)
+        yield Path(f"/proc/{host.pid}/root{small}")
+    finally:
+        host.run(["umount", str(small)], env=mydocker.env)
 
 
 def commit(mydocker: Mydocker, image: str = "copy") -> Call:

@@ -11,6 +11,7 @@ import pytest
 from dojo.plugin.fixtures import Mydocker
 from dojo.scratch import Process, Running
 from dojo.testing import (
+    CALLERS,
     check,
     container_process,
     container_processes,
@@ -350,6 +351,18 @@ def test_options_are_checked_all_the_same(mydocker, good, bad):
     gone(mydocker)
     call = mydocker("run", "-d", "--rm", *bad, "busybox", *STAY)
     expect(call, status=125, out="", complaint=[bad[1]])
+    gone(mydocker)
+
+
+@task(3)
+@ours
+@pytest.mark.parametrize("caller", CALLERS)
+def test_a_failure_is_told_whatever_the_caller_does_with_signals(mydocker, caller):
+    """Whoever waits for the process in between must be able to: SIGCHLD may be ignored by now."""
+    detached(mydocker, "--rm", "busybox", "true", before=CALLERS[caller])
+    gone(mydocker)
+    call = mydocker("run", "-d", "--rm", "busybox", "no-such-command", before=CALLERS[caller])
+    expect(call, status=127, out="", complaint=["no-such-command"])
     gone(mydocker)
 
 

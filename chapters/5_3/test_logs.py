@@ -12,6 +12,7 @@ import pytest
 from dojo.plugin.fixtures import Mydocker
 from dojo.scratch import Call
 from dojo.testing import (
+    CALLERS,
     check,
     container_process,
     container_processes,
@@ -368,9 +369,11 @@ def test_who_follows_does_not_disturb(mydocker, shared):
 def test_who_reads_no_more_ends_it(mydocker):
     """`logs box | head -n 1` is over when `head` is, without a complaint."""
     expect(mydocker("run", "--name", "box", "busybox", "seq", "200000"), status=0)
-    caller = ("sh", "-c", '"$@" | head -n 1', "sh")
-    for options in ((), ("-f",)):
-        expect(mydocker("logs", *options, "box", before=caller), status=0, out="1\n", err="")
+    pipeline = ("sh", "-c", '"$@" | head -n 1', "sh")
+    for caller in ((), *CALLERS.values()):
+        for options in ((), ("-f",)):
+            call = mydocker("logs", *options, "box", before=(*caller, *pipeline))
+            expect(call, status=0, out="1\n", err="")
 
 
 @task(3)

@@ -5,6 +5,7 @@
 """
 
 import os
+import signal
 from collections.abc import Callable
 
 from mydocker.cgroups.limits import (
@@ -134,6 +135,7 @@ class LogsRequest(Help):
 def main(arguments: list[str]) -> int:
     """Carry out one command line. Returns the exit status; errors are told on stderr."""
     try:
+        forget_the_callers_signals()
         return dispatch(arguments)
     except MydockerError as error:
         complain(str(error))
@@ -143,6 +145,15 @@ def main(arguments: list[str]) -> int:
         return MYDOCKER_FAILED
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT, as a shell counts it
+
+
+def forget_the_callers_signals() -> None:
+    """Take back what exec(2) has kept of whoever called us: signals ignored, signals blocked.
+
+    Where SIGCHLD is ignored, a child that ends is gone at once, and nobody learns how it ended.
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def dispatch(arguments: list[str]) -> int:

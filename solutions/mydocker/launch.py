@@ -141,7 +141,6 @@ def fill_standard_streams() -> None:
 
 def wait_for_signals_only_when_asked() -> None:
     """Let no signal end this process half-way: from now on `mind` takes them one by one."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, the child would vanish unwaited
     signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
 
 

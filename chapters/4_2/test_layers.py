@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -125,6 +126,23 @@ def test_the_mode_of_new_files_is_as_asked_for(mydocker):
         "touch /file && mkdir /directory && umask 0 && mkdir /open && stat -c %a /file /dir* /open"
     )
     expect(run(mydocker, script), status=0, out="644\n755\n777\n")
+
+
+@task(1)
+@layers
+@ours
+def test_an_image_may_lack_the_directories_of_the_kernel(mydocker):
+    """Not each image has a /proc to mount on. It can be made now, in the layer of the container."""
+    images = mydocker.root / "images"
+    bare = images / "bare"
+    subprocess.run(["cp", "-a", str(images / "busybox"), str(bare)], check=True)
+    for name in ("proc", "sys", "dev"):
+        shutil.rmtree(bare / name)
+    before = describe(bare)
+    script = "echo x > /dev/null; cat /proc/self/comm; ls -d /sys/class/net/lo"
+    call = mydocker("run", "--rm", "bare", "sh", "-c", safe(mydocker, script))
+    expect(call, status=0, out="cat\n/sys/class/net/lo\n", err="")
+    unchanged(before, bare)
 
 
 @task(1)

@@ -127,9 +127,10 @@ def test_the_option_has_two_names(mydocker, folder, form):
 def test_a_missing_directory_of_the_host_is_made(mydocker, tmp_path):
     """HOST need not be there: it is made with its parents, for everybody to enter and look at.
 
-    That is 0755, and it stays so for a caller whose umask keeps everything to himself.
+    That is 0755, and it stays so for a caller whose umask keeps everything to himself. A name that
+    looks like that of a file makes no difference: nobody can know what was meant.
     """
-    missing = tmp_path / "not" / "there" / "yet"
+    missing = tmp_path / "not" / "there" / "yet.conf"
     caller = ("sh", "-c", 'umask 077; exec "$@"', "sh")
     call = run(mydocker, "echo new > /data/new", f"{missing}:/data", before=caller)
     expect(call, status=0, out="", err="")
@@ -306,6 +307,29 @@ def test_read_only_is_for_the_container_only(mydocker, folder):
     running.type(b"\n")
     call = expect(running.wait(), status=1, out="ready\noutside\n")
     check(READ_ONLY in call.errors, f"`{READ_ONLY}` in the container", call.errors, call)
+
+
+@task(2)
+@ours
+def test_read_only_is_not_for_the_whole_file_system(mydocker, folder):
+    """A remount without MS_BIND is one of the disk: nobody could write to it, the host neither."""
+    with tmpfs_below(mydocker, folder) as inner:
+        call = run(mydocker, "cat /data/file; echo x > /data/x", f"{inner}:/data:ro")
+        expect(call, status=1, out="in the tmpfs\n")
+        check(READ_ONLY in call.errors, f"`{READ_ONLY}` in the container", call.errors, call)
+        writing = ["sh", "-c", 'echo outside > "$1/new" && cat "$1/new"', "sh", str(inner)]
+        expect(mydocker.host.run(writing, env=mydocker.env), status=0, out="outside\n")
+
+
+@task(2)
+@ours
+def test_a_read_only_volume_keeps_its_other_flags(mydocker, folder):
+    """A remount sets all flags anew. Without `nosuid`, a program in there could make one root."""
+    with tmpfs_below(mydocker, folder, "nosuid,nodev,noexec") as inner:
+        call = run(mydocker, "grep ' /data ' /proc/self/mountinfo", f"{inner}:/data:ro")
+    options = set(expect(call, status=0).text.split()[5].split(","))
+    wanted = {"ro", "nosuid", "nodev", "noexec"}
+    check(wanted <= options, f"{', '.join(sorted(wanted))} among its options", options, call)
 
 
 @task(2)
@@ -785,6 +809,26 @@ def test_a_start_that_failed_leaves_no_directory(mydocker, tmp_path, words, stat
     check(not made.exists(), "HOST and its parents are not there", listing(tmp_path), call)
 
 
+@task(5)
+@ours
+@needs("unotify")
+def test_a_start_that_failed_takes_no_file_of_somebody_else(mydocker, tmp_path):
+    """HOST was made a moment ago, and somebody has put a file there: now it is his directory."""
+    made = tmp_path / "made"
+    for moment in moments(6):
+        words = ("run", "--rm", "-v", f"{made}:/data", "busybox", "no-such-command")
+        running = mydocker.start(*words, moment=moment)
+        with moment:
+            is_there = made.is_dir()
+            if is_there:
+                (made / "file").write_text("of somebody else\n")
+        call = expect(running.wait(), status=127, out="", complaint=["no-such-command"])
+        if is_there:
+            there = text(made / "file") == "of somebody else\n"
+            check(there, "the file is still there", listing(tmp_path), call)
+            shutil.rmtree(made)
+
+
 # Helpers
 
 
@@ -844,13 +888,12 @@ def import_image(mydocker: Mydocker, directory: Path, name: str, links: dict[str
 
 
 @contextlib.contextmanager
-def tmpfs_below(mydocker: Mydocker, folder: Path) -> Iterator[Path]:
+def tmpfs_below(mydocker: Mydocker, folder: Path, options: str = "rw") -> Iterator[Path]:
     """A file system that the host has mounted at `inner`, with a file in it."""
     host, inner = mydocker.host, folder / "inner"
     inner.mkdir()
-    expect(
-        host.run(["mount", "-t", "tmpfs", "of-the-host", str(inner)], env=mydocker.env), status=0
-    )
+    mounting = ["mount", "-t", "tmpfs", "-o", options, "of-the-host", str(inner)]
+    expect(host.run(mounting, env=mydocker.env), status=0)
     try:
         writing = ["sh", "-c", 'echo in the tmpfs > "$1/file"', "sh", str(inner)]
         expect(host.run(writing, env=mydocker.env), status=0)

@@ -94,6 +94,17 @@ def test_the_directory_of_the_old_image_is_not_touched(mydocker):
 
 
 @task(1)
+def test_the_tar_of_the_container_is_not_run(mydocker):
+    """Its `tar` is what somebody has put there. Called by `commit`, it would run as root."""
+    script = """tar=$(which tar); rm $tar; chmod 755 $(dirname $tar)
+        printf '#!/bin/sh\\necho it was run > /proof\\n' > $tar; chmod 755 $tar"""
+    with container(mydocker, script=script) as root:
+        call = commit(mydocker)
+        check(not (root / "proof").exists(), "nothing of the container is run", "it was", call)
+    expect(run(mydocker, "copy", "test -e /proof"), status=1)
+
+
+@task(1)
 def test_commit_says_which_image_it_made(mydocker):
     """One line on stdout, and nothing else: a script can read it."""
     with container(mydocker):

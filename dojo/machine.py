@@ -413,7 +413,10 @@ def _aufs() -> str:
     modules = Path("/lib/modules", release, "modules.dep")
     if modules.exists() and "/aufs.ko" in modules.read_text():
         raise _AbsentError("its kernel module is not loaded", "sudo modprobe aufs")
-    remedy = "nothing, if overlay is there; else a kernel with AUFS: Debian's aufs-dkms"
+    remedy = (
+        "nothing, if overlay is there; else Ubuntu 20.04 with linux-modules-extra, as"
+        " `vagrant up aufs` makes it, or a kernel that you build with AUFS yourself"
+    )
     raise _AbsentError(f"kernel {release} has none", remedy)
 
 

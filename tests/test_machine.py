@@ -140,6 +140,24 @@ def test_a_directory_on_an_overlay_cannot_hold_an_upper_directory(tmp_path: Path
 
 @on_linux
 @as_root
+def test_where_aufs_can_be_had(tmp_path: Path) -> None:
+    """Ours is a machine of the Vagrantfile; no Debian has a package any more."""
+    (tmp_path / "filesystems").write_text("nodev\tproc\n\text4\n")
+    script = (
+        "mount --bind $0 /proc/filesystems && "
+        "{ test ! -d /lib/modules || mount -t tmpfs tmpfs /lib/modules; } && "
+        'exec "$@"'
+    )
+    aufs = probe("unshare", "--mount", "sh", "-c", script, f"{tmp_path}/filesystems")["aufs"]
+    assert not aufs.present
+    assert aufs.detail == f"kernel {os.uname().release} has none"
+    assert "`vagrant up aufs`" in aufs.remedy
+    assert 'define "aufs"' in (Path(__file__).parents[1] / "Vagrantfile").read_text()
+    assert "Debian" not in aufs.remedy
+
+
+@on_linux
+@as_root
 def test_a_firewall_that_is_not_installed_is_named(tmp_path: Path) -> None:
     hidden = ["unshare", "--mount", "sh", "-c"]
     script = "mount --bind $0 /usr/sbin; mount --bind $0 /sbin; PATH=/usr/bin; exec $@"

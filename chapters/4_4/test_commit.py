@@ -438,12 +438,12 @@ def test_names_may_have_any_bytes(mydocker):
         "grün".encode(),
         b"...",
         b".hidden",
-        b"n" * 250,
         b"\x01\x7f",
     }
     deep = b"/".join([b"a-directory-in-a-directory"] * 30)
     with container(mydocker) as root:
         top = os.fsencode(made(root / "srv", directory=True))
+        names.add(b"n" * os.statvfs(top).f_namemax)  # 255, but 242 on AUFS
         for name in names:
             os.mkdir(top + b"/" + name)
             with open(top + b"/" + name + b"/" + name, "wb") as file:

@@ -10,6 +10,7 @@ import errno
 import hashlib
 import os
 import stat
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -662,8 +663,11 @@ class Twins:
     def _differences_of_what_is_held(self) -> Iterator[str]:
         for held in self.held:
             wanted, got = _all_of(held.plain), _all_of(held.layered)
-            if got != wanted and not (held.untouched and got == held.before):
+            if got != wanted and not self._may_show(held, got):
                 yield f"{show(held.path)}, still open: {_short(got)} is in it, not {_short(wanted)}"
+
+    def _may_show(self, held: Held, content: bytes) -> bool:
+        return held.untouched and content == held.before
 
     # What is what
 
@@ -688,6 +692,125 @@ class Twins:
     @staticmethod
     def _in(top: Path, path: bytes) -> bytes:
         return os.path.join(os.fsencode(top), path)
+
+
+class TwinsOnAufs(Twins):
+    """The same on AUFS, which has ways of its own. These were seen, and nothing else is allowed:
+
+    4. Copy-up: when a file or a directory of the image is copied to the layer, for a change to it
+       or to what is below it, the directory that it lies in may get a new time of change.
+    5. Attributes: one that is removed may keep its name, with nothing in it.
+    6. Hard links of the image: when one name was truncated, what is opened by another name may
+       show what was in the file before, once a directory with one of the names was made anew.
+
+    copied_up: by name and inode, where it was seen. truncated: the inode, the name, and what was in
+    it before.
+    """
+
+    def __init__(self, layered: Path, plain: Path) -> None:
+        super().__init__(layered, plain)
+        self.copied_up: set[tuple[bytes, tuple[int, int]]] = set()
+        self.truncated: list[tuple[tuple[int, int], bytes, bytes]] = []
+        self.names_of_linked = {
+            identity: self._names_of(os.fstat(self.of_the_image[identity]))
+            for identity in self.linked
+        }
+
+    def do(self, operation: Operation) -> None:
+        begun = int((time.time() - 1) * SECOND)  # the clock of files is behind by some milliseconds
+        waiting = [
+            (folder, name, self._time_of(folder))
+            for folder, name in self._may_be_copied_up(operation)
+        ]
+        had_attribute = self._has_attribute(operation, self.plain)
+        self._note_truncation(operation)
+        super().do(operation)
+        for folder, name, before in waiting:
+            after = self._time_of(folder)
+            if after is not None and after != before and after >= begun:
+                self.copied_up.add(name)
+                self._set_plain_time(folder, after)
+        if had_attribute and self._keeps_an_empty_attribute(operation):
+            _set_xattr(self._in(self.plain, operation.paths[0]), operation.values[0], b"")
+
+    # 4. Copy-up
+
+    def _may_be_copied_up(
+        self, operation: Operation
+    ) -> list[tuple[bytes, tuple[bytes, tuple[int, int]]]]:
+        """What of the image is on the way to an operation's paths, each after its folder."""
+        found = []
+        for path in operation.paths:
+            parts = self._real(path).split(b"/")
+            for number in range(len(parts)):
+                name = b"/".join(parts[: number + 1])
+                place = self._in(self.plain, name)
+                if not os.path.lexists(place):
+                    break
+                status = os.lstat(place)
+                known = (name, _identity(status))
+                if self._is_of_the_image(status) and known not in self.copied_up:
+                    found.append((b"/".join(parts[:number]) or b".", known))
+        return found
+
+    def _time_of(self, folder: bytes) -> int | None:
+        try:
+            return os.lstat(self._in(self.layered, folder)).st_mtime_ns
+        except OSError:
+            return None
+
+    def _set_plain_time(self, folder: bytes, nanoseconds: int) -> None:
+        place = self._in(self.plain, folder)
+        if os.path.isdir(place):
+            os.utime(place, ns=(os.stat(place).st_atime_ns, nanoseconds))
+
+    # 5. Attributes
+
+    def _has_attribute(self, operation: Operation, top: Path) -> bool:
+        return self._attribute(operation, top) is not None
+
+    def _keeps_an_empty_attribute(self, operation: Operation) -> bool:
+        found = self._attribute(operation, self.layered)
+        return found == b"" and not self._has_attribute(operation, self.plain)
+
+    def _attribute(self, operation: Operation, top: Path) -> bytes | None:
+        """The one that an operation removes."""
+        if operation.verb != "remove-xattr":
+            return None
+        place = self._in(top, operation.paths[0])
+        try:
+            return os.getxattr(place, operation.values[0], follow_symlinks=False)
+        except OSError:
+            return None
+
+    # 6. Hard links of the image
+
+    def _note_truncation(self, operation: Operation) -> None:
+        place = self._in(self.plain, operation.paths[0])
+        if operation.verb in ("truncate", "overwrite") and os.path.lexists(place):
+            identity = _identity(os.lstat(place))
+            if identity in self.linked:
+                name = self._real(operation.paths[0])
+                self.truncated.append((identity, name, _content_of(place)))
+
+    def _may_show(self, held: Held, content: bytes) -> bool:
+        identity = _identity(os.fstat(held.plain))
+        return super()._may_show(held, content) or (
+            any(
+                name != held.name and (identity, content) == (its_identity, before)
+                for its_identity, name, before in self.truncated
+            )
+            and any(map(self._is_in_a_new_folder, self.names_of_linked[identity]))
+        )
+
+    def _is_in_a_new_folder(self, name: bytes) -> bool:
+        folder = self._in(self.plain, os.path.dirname(name) or b".")
+        return os.path.isdir(folder) and not self._is_of_the_image(os.stat(folder))
+
+
+def twins_on(driver: str, layered: Path, plain: Path) -> Twins:
+    """Twins that know the ways of a storage driver."""
+    return (TwinsOnAufs if driver == "aufs" else Twins)(layered, plain)
 
 
 def _below(top: bytes) -> Iterator[bytes]:

@@ -6,7 +6,7 @@ import shutil
 import socket
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 
 from dojo import lab, trees
 from dojo.scratch import ScratchHost, groups
-from dojo.trees import Operation, Twins, describe, differences
+from dojo.trees import LONG_AGO, Operation, Twins, describe, differences, twins_on
 
 ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
@@ -289,6 +289,119 @@ def test_an_operation_that_fails_in_one_place_is_noticed(layers: Layers) -> None
         "mkdir 'void/new' 0o755: it fails with 'No such file or directory', it should have worked",
         "mkdir 'void' 0o755: it worked, it should have failed with 'File exists'",
     ]
+
+
+# AUFS's own ways: few kernels have it, so they are done by hand.
+
+
+class Copies:
+    """Two plain trees, one in the place of the layers. after: what else an operation does there."""
+
+    def __init__(self, directory: Path) -> None:
+        self.layered, self.plain = directory / "layered", directory / "plain"
+        for top in (self.layered, self.plain):
+            trees.lay_base(top)
+        self.after: Callable[[Path], object] = lambda top: None
+
+
+@pytest.fixture
+def copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Copies:
+    copies = Copies(tmp_path)
+    really_do = Operation.do
+
+    def do(operation: Operation, top: Path) -> None:
+        really_do(operation, top)
+        if top == copies.layered:
+            copies.after(top)
+
+    monkeypatch.setattr(Operation, "do", do)
+    return copies
+
+
+def differences_on(
+    driver: str, copies: Copies, *operations: Operation, after: Callable[[Path], object]
+) -> list[str]:
+    """What twins find after these operations, the last of which does something else, too."""
+    since = time.time() - 1
+    with twins_on(driver, copies.layered, copies.plain) as twins:
+        for number, each in enumerate(operations, start=1):
+            copies.after = after if number == len(operations) else lambda top: None
+            twins.do(each)
+        return twins.differences(since)
+
+
+@pytest.mark.parametrize("folder", ["sub/deep", "sub", "."])
+def test_on_aufs_a_copy_up_may_change_the_time_of_a_directory(copies: Copies, folder: str) -> None:
+    change = operation("chmod", b"sub/deep/leaf", 0o600)
+    assert differences_on("aufs", copies, change, after=lambda top: os.utime(top / folder)) == []
+
+
+def test_no_other_driver_may_do_so(copies: Copies) -> None:
+    change = operation("chmod", b"sub/deep/leaf", 0o600)
+    (line,) = differences_on("overlay", copies, change, after=lambda top: os.utime(top / "sub"))
+    assert line.startswith("'sub': its time of change")
+
+
+@pytest.mark.parametrize(
+    ("change", "after"),
+    [
+        (b"sub/deep/leaf", lambda top: os.utime(top / "full")),  # the change is not below it
+        (b"sub/deep/leaf", lambda top: os.utime(top / "sub", (1, 1))),  # no time of today
+        (b"sub/deep/leaf", lambda top: os.utime(top / "sub/inner")),  # no directory
+        (b"sub/deep/leaf", lambda top: (top / "sub").chmod(0o700)),  # no time
+        (b"full/new", lambda top: os.utime(top / "full")),  # nothing of the image is changed
+    ],
+)
+def test_no_other_time_may_change(
+    copies: Copies, change: bytes, after: Callable[[Path], object]
+) -> None:
+    done = [operation("create", b"full/new", b""), operation("set-time", b"full", LONG_AGO)]
+    done.append(operation("chmod", change, 0o600))
+    assert len(differences_on("aufs", copies, *done, after=after)) == 1
+
+
+@pytest.mark.parametrize(
+    ("driver", "value", "seen"), [("aufs", b"", 0), ("aufs", b"old", 1), ("overlay", b"", 1)]
+)
+def test_on_aufs_an_attribute_that_is_removed_may_be_empty(
+    copies: Copies, driver: str, value: bytes, seen: int
+) -> None:
+    if not trees.has_xattrs(copies.layered, "trusted.kata"):
+        pytest.skip("the file system of temporary files has no attributes")
+    change = operation("remove-xattr", b"file", "trusted.kata")
+    found = differences_on(
+        driver,
+        copies,
+        change,
+        after=lambda top: os.setxattr(top / "file", "trusted.kata", value),
+    )
+    assert len(found) == seen
+    assert all("xattr trusted.kata" in line for line in found)
+
+
+@pytest.mark.parametrize(
+    ("driver", "truncated", "anew", "seen"),
+    [
+        ("aufs", b"linked-1", b"sub", 0),
+        ("aufs", b"sub/linked-2", b"sub", 1),  # opened by the name that was truncated
+        ("aufs", b"linked-1", b"full", 1),  # none of the names was in there
+        ("overlay", b"linked-1", b"sub", 1),
+    ],
+)
+def test_on_aufs_a_truncated_hard_link_may_show_the_old_file(
+    copies: Copies, driver: str, truncated: bytes, anew: bytes, seen: int
+) -> None:
+    shutil.copy2(copies.layered / "linked-1", copies.layered / "old")
+    shutil.copy2(copies.layered / "old", copies.plain / "old")
+    old = os.open(copies.layered / "old", os.O_RDONLY)
+    with twins_on(driver, copies.layered, copies.plain) as twins:
+        twins.do(operation("overwrite", truncated, b"changed\n"))
+        twins.do(operation("hold", b"sub/linked-2"))
+        os.dup2(old, twins.held[0].layered)
+        assert len(twins.differences(time.time() - 5)) == 1
+        twins.do(operation("make-anew", anew))
+        assert len(twins.differences(time.time() - 5)) == seen
+    os.close(old)
 
 
 def test_sockets_and_mounts_are_described(host: ScratchHost, tmp_path: Path) -> None:

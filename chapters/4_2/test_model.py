@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from dojo import machine
 from dojo.plugin.fixtures import Mydocker
 from dojo.testing import Unmet, check, end, examples, first_process, layers, ours, started, task
-from dojo.trees import Twins, describe, differences, lay_base, sequences
+from dojo.trees import describe, differences, lay_base, sequences, twins_on
 
 PHASES = [Phase.explicit, Phase.reuse, Phase.generate]
 if machine.patience() < 4:  # to find the shortest sequence takes some hundred containers
@@ -32,8 +32,10 @@ def test_layers_are_like_a_plain_directory(mydocker, operations):
     """The same is done to a container's files and to a plain copy: both must stay the same.
 
     Names of any bytes, modes, owners, times, contents, links, devices, xattrs; and what fails in
-    one place fails in the other. What layers may do otherwise, `Twins` in dojo/trees.py names.
+    one place fails in the other. What layers may do otherwise, `Twins` in dojo/trees.py names, and
+    `TwinsOnAufs` what AUFS may.
     """
+    driver = mydocker.env["MYDOCKER_STORAGE_DRIVER"]
     # Beside the root: what a truncation to the same length does is up to the file system.
     image, plain = mydocker.root / "images/busybox/model", mydocker.root.parent / "plain"
     if not image.exists():
@@ -44,7 +46,7 @@ def test_layers_are_like_a_plain_directory(mydocker, operations):
         with container(mydocker) as layered:
             check(not differences(before, describe(layered)), "/model as the image has it", "other")
             since = time.time() - 1
-            with Twins(layered, plain) as twins:
+            with twins_on(driver, layered, plain) as twins:
                 for operation in operations:
                     twins.do(operation)
                 same(operations, twins.differences(since), "the same as in a plain directory")

@@ -33,6 +33,7 @@ from dojo.testing import (
     started,
     task,
     vm,
+    wrong_records,
 )
 
 STAY = ("sleep", "1000")
@@ -727,6 +728,11 @@ def a_link_to_itself(path: Path) -> None:
     (path / "config.json").symlink_to("config.json")
 
 
+def a_fifo(path: Path) -> None:
+    path.mkdir()
+    os.mkfifo(path / "config.json")
+
+
 @task(5)
 @ours
 def test_a_broken_record_does_not_hide_the_others(mydocker):
@@ -747,7 +753,29 @@ def test_a_broken_record_does_not_hide_the_others(mydocker):
 
 @task(5)
 @ours
-@pytest.mark.parametrize("make", [a_file, a_directory_for_a_file, a_link_to_itself])
+@pytest.mark.parametrize("name", ["ended", "running"])
+def test_one_wrong_value_in_a_record_does_not_hide_the_others(mydocker, name):
+    """A record in which everything is wrong is easily told. Here all is well but for one value.
+
+    JSON has numbers, texts, lists, and nothing at all: any of them can stand in any place.
+    """
+    expect(mydocker("run", "--name", "ended", "busybox", "sh", "-c", "exit 5"), status=5)
+    detached(mydocker, "--rm", "--name", "running", "busybox", *STAY)
+    good = json.loads(record_of(mydocker, name).read_bytes())
+    for place, copies in wrong_records(good, name, one(mydocker, name)["ID"]):
+        broken = [mydocker.root / "containers" / each for each, _ in copies]
+        for path, (_, text) in zip(broken, copies, strict=True):
+            path.mkdir()
+            (path / "config.json").write_text(text)
+        others_are_shown(mydocker, f"records with a wrong value at {place}", ("--format", "json"))
+        for path in broken:
+            shutil.rmtree(path)
+    end_detached(mydocker, one(mydocker, "running")["ID"])
+
+
+@task(5)
+@ours
+@pytest.mark.parametrize("make", [a_file, a_directory_for_a_file, a_link_to_itself, a_fifo])
 def test_what_is_no_record_does_not_hide_the_others(mydocker, make):
     """Whatever else lies among the records: `ps` must not stumble over it, nor must `run`."""
     expect(mydocker("run", "--name", "ended", "busybox", "sh", "-c", "exit 5"), status=5)

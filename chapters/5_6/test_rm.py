@@ -1,6 +1,7 @@
 """Chapter 5.6: take a container away, and all that it ever was but its volumes."""
 
 import contextlib
+import json
 import os
 import signal
 from pathlib import Path
@@ -27,6 +28,7 @@ from dojo.testing import (
     task,
     vm,
     wait_for_text,
+    wrong_records,
 )
 from dojo.trees import describe, differences
 
@@ -161,6 +163,56 @@ def test_a_broken_record_can_be_removed(mydocker, what):
     check(not broken.exists(), "its directory is gone", "it is there", call)
     check(names(mydocker) == ["good"], "the good one is still listed", names(mydocker), call)
     expect(mydocker("rm", "-f", "good"), status=0, out="good\n", err="")
+
+
+@task(1)
+@ours
+def test_records_with_one_wrong_value_can_be_removed(mydocker):
+    """All is well in them but for one value: a name that is another's, an id that is a path …
+
+    Who believes that kills or removes what belongs to somebody else. The name of the directory is
+    what was typed; nothing else in there is to be trusted.
+    """
+    one_that_has_ended(mydocker, name="good")
+    detached(mydocker, "--name", "running", "busybox", *STAY)
+    rows = {row["Names"]: row["ID"] for row in listed(mydocker, "-a")}
+    victim = mydocker.root.parent / "here" / "victim"
+    victim.mkdir()
+    (victim / "kept").write_text("kept\n")
+    containers = mydocker.root / "containers"
+    away = os.path.relpath(victim, containers)
+    good = json.loads((containers / "good" / "config.json").read_text())
+    elsewhere = ("running", "good", away, str(victim), f"{rows['running']}/..")
+    for place, copies in wrong_records(good, "good", rows["good"], elsewhere):
+        for name, text in copies:
+            (containers / name).mkdir()
+            (containers / name / "config.json").write_text(text)
+        typed = [name for name, _ in copies]
+        call = mydocker("rm", "-f", *typed)
+        check("Traceback" not in call.errors, f"no traceback: wrong at {place}", call.errors, call)
+        expect(call, status=0, out="".join(f"{name}\n" for name in typed))
+        left = sorted(os.listdir(containers))
+        what = f"the others alone are left when there was a wrong value at {place}"
+        check(left == ["good", "running"], what, left, call)
+        check((victim / "kept").exists(), f"{victim} is nobody's here", "it is gone", call)
+        check(len(container_processes(mydocker)) == 1, "the other one runs on", "it ended", call)
+    (victim / "kept").unlink()
+    victim.rmdir()
+    expect(mydocker("rm", "-f", "good", "running"), status=0, out="good\nrunning\n", err="")
+
+
+@task(1)
+@ours
+def test_what_runs_ends_though_its_record_is_broken(mydocker):
+    """Its record goes, so it must not run on: nobody would ever find it again."""
+    identity = detached(mydocker, "--name", "box", "busybox", *STAY)
+    container_process(mydocker, identity)
+    record = mydocker.root / "containers" / "box" / "config.json"
+    good = json.loads(record.read_text())
+    record.write_text(json.dumps({**good, "boot_id": None}))
+    call = expect(mydocker("rm", "-f", "box"), status=0, out="box\n", err="")
+    nothing_alive(mydocker, call)
+    all_is_clear(mydocker)
 
 
 # Task 2: Running containers

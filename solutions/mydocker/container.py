@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 
 from mydocker import paths, process
-from mydocker.cgroups.files import read
 from mydocker.errors import FAILED, MydockerError
 from mydocker.image import IMAGE_LINK, directory_by_key
 from mydocker.process import Process
@@ -124,7 +123,7 @@ class Container:
 
     @classmethod
     def from_values(cls, values: "dict[str, Any]") -> "Container":
-        """Raises KeyError or TypeError for what is no record."""
+        """values: those of a record, checked."""
         found = cls.__new__(cls)
         found.identity = values["id"]
         for name in SIMPLE:
@@ -191,13 +190,10 @@ SIMPLE = (
 
 
 def load(name: str) -> Container:
-    """The container of that name. Raises OSError for no record, ValueError for a torn one."""
-    import json  # takes longer than all that a `run` does before its container runs
+    """The container of that name. Raises OSError for no record, ValueError for a broken one."""
+    from mydocker import record  # takes longer than all that a `run` does before its container runs
 
-    try:
-        return Container.from_values(json.loads(read(f"{containers()}/{name}/{RECORD}")))
-    except (KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"no record: {error!r}") from error
+    return Container.from_values(record.values_of(f"{containers()}/{name}/{RECORD}", name))
 
 
 def all_containers(tell: Callable[[str], None]) -> Iterator[Container]:
@@ -222,7 +218,8 @@ def find(wanted: str, tried: str, everyone: list[Container] | None = None) -> Co
     """As `look_for`, but raises MydockerError also where there is none."""
     found = look_for(wanted, tried, everyone)
     if found is None:
-        raise MydockerError(tried, "no such container", FAILED)
+        why = "its record cannot be read" if wanted in names() else "no such container"
+        raise MydockerError(tried, why, FAILED)
     return found
 
 

@@ -179,7 +179,7 @@ def keys_in_records() -> set[str]:
 def directory_by_key(key: str) -> str:
     """The directory of files that a record names. Raises FileNotFoundError where they are gone."""
     directory = f"{unpacked_images()}/{key}"
-    if os.path.isdir(directory):
+    if "@" in key and "/" not in key and os.path.isdir(directory):
         return directory
     place = f"{images()}/{key.partition('@')[0]}"
     if is_laid(place) and key == key_of_laid(os.path.basename(place), os.stat(place)):

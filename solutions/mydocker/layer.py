@@ -19,7 +19,7 @@ class Layer:
     def __init__(self, name: str, image: str, driver: str) -> None:
         self.name = name
         self.image = image
-        self.driver = storage.DRIVERS[driver]
+        self.driver = storage.known(driver)
 
     def make(self) -> None:
         """Make it, empty. Raises MydockerError where the driver cannot work."""

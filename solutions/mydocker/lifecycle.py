@@ -5,9 +5,9 @@ import errno
 import signal
 import time
 
-from mydocker import image, layer, paths
+from mydocker import image, layer, paths, record
 from mydocker.cgroups import groups
-from mydocker.container import Container, containers
+from mydocker.container import RECORD, Container, all_containers, containers
 
 KILL_SECONDS = 10.0  # SIGKILL works at once, but for a process that waits for a disk
 MINDER_SECONDS = 2.0
@@ -104,6 +104,14 @@ def remove_files(container: Container) -> None:
 
 
 def remove_broken(name: str) -> None:
-    """Remove a record that says nothing: not even which groups were the container's."""
+    """Remove a record that cannot be read, and what runs in the groups that it may still name.
+
+    Not where it is another container's id that it names.
+    """
+    directory = f"{containers()}/{name}"
+    identity = record.id_in(f"{directory}/{RECORD}")
+    known = {container.identity for container in all_containers(lambda path: None)}
+    if identity and identity not in known:
+        groups.find(f"mydocker-{identity}").end()
     layer.remove(name)
-    paths.remove_tree(f"{containers()}/{name}")
+    paths.remove_tree(directory)

@@ -1,9 +1,10 @@
 """Storage drivers: each can lay a directory that is written to over one that stays as it is."""
 
 import os
+from types import ModuleType
 
 from mydocker import linux
-from mydocker.errors import MydockerError
+from mydocker.errors import FAILED, MydockerError
 from mydocker.storage import aufs, overlay
 
 # By the name of the kernel's file system; the first that is there is the default.
@@ -20,3 +21,10 @@ def choose() -> str:
         known = " and ".join(there) or "none that mydocker knows"
         raise MydockerError(f"storage driver '{wanted}'", f"not there, this kernel has {known}")
     return wanted
+
+
+def known(name: str) -> ModuleType:
+    """The driver of that name. Raises MydockerError for what a record should not say."""
+    if name not in DRIVERS:
+        raise MydockerError(f"storage driver '{name}'", "mydocker has none of that name", FAILED)
+    return DRIVERS[name]

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from dojo import program, progress
+from dojo import program, progress, surroundings
 from dojo.board import Board, Test
 from dojo.catalogue import Catalogue, Chapter
 from dojo.check_labs import Lab, lab_of
@@ -148,6 +148,7 @@ class Run:
 
     def run(self) -> None:
         self.board = Board(self.console)
+        surroundings.clear_for_tests()
         try:
             code = pytest.main(self._arguments(), plugins=[self, *self.lab.plugins()])
         finally:

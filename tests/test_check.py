@@ -68,6 +68,24 @@ def test_the_first_red_task_is_shown_in_full_and_the_others_are_counted(
     assert lines_with("./kata check 3.1 --all", done.stdout)
 
 
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_what_is_set_for_other_runs_of_pytest_changes_nothing(
+    learner: Learner, workers: str
+) -> None:
+    """Somebody has -x for their own project in their shell: a check here goes on all the same."""
+    learner.knows("one", "three", "four")
+    usual = learner.types("check", "3.1", "-n", workers)
+    assert lines_with("3 of 4 green, 1 red.", usual.stdout)
+    set_up = {
+        "PYTEST_ADDOPTS": "-vx --lf --maxfail=1 -k it_says_four -W error --no-such-option",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "PYTEST_PLUGINS": "no_such_plugin",
+        "PYTHONOPTIMIZE": "1",
+        "PYTHONWARNINGS": "error",
+    }
+    assert learner.types("check", "3.1", "-n", workers, **set_up).stdout == usual.stdout
+
+
 def test_all_shows_every_failure_in_full_and_in_the_order_of_tasks(learner: Learner) -> None:
     learner.knows("one")
     done = learner.types("check", "3.1", "--all")

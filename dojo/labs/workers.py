@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from dojo import machine, program
+from dojo import machine, program, surroundings
 from dojo.errors import KataError
 from dojo.labs.agent import PATIENCE_SECONDS, fork
 from dojo.labs.landing import Channel
@@ -36,8 +36,8 @@ def run(channel: Channel, clone: str, message: dict[str, Any]) -> int:
     at a time; `maxfail`, after how many failures it stops, 0 for never; `lacks`, see
     `lab.known_to_lack`.
     """
+    surroundings.clear_for_tests()
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    os.environ.pop("PYTEST_ADDOPTS", None)
     os.environ["KATA_LAB_LACKS"] = message["lacks"]
     items = [(file, rest) for file, rest in message["items"]]
     files = list(dict.fromkeys(file for file, _ in items))

@@ -4,6 +4,7 @@ In an order that is new each time (pytest-randomly), and beside processes that t
 them: a test that waits for time, and not for a condition, fails sooner or later.
 """
 
+import os
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
 
+from dojo import surroundings
 from dojo.catalogue import Catalogue
 from dojo.errors import KataError
 from dojo.steps import Steps
@@ -55,6 +57,7 @@ def _run(catalogue: Catalogue, state: Path, seed: int, workers: int, report: Pat
             *(program_in(state), f"--junitxml={report}", str(catalogue.clone.chapters)),
         ],
         cwd=catalogue.clone.root,
+        env=surroundings.for_tests(os.environ),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -1,12 +1,13 @@
 """Runs of a chapter's tests against a given mydocker: how each test ended, and what it said."""
 
+import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from pathlib import Path
 
-from dojo import clone
+from dojo import clone, surroundings
 from dojo.catalogue import Chapter
 
 SECONDS = 1200
@@ -45,6 +46,7 @@ def run_tests(
     done = subprocess.run(
         [*command, "--mydocker", program, f"--junitxml={report}", *options, str(chapter.folder)],
         cwd=clone.here().root,
+        env=surroundings.for_tests(os.environ),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

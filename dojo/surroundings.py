@@ -1,0 +1,37 @@
+"""What is set in a shell for programs of its owner, and what of it a run of tests sees.
+
+`./kata` keeps most settings of Python away from the tool itself. Those of pytest are left for
+`kata test`, which is pytest; a run that the tool makes must come out the same in any shell.
+"""
+
+import os
+from collections.abc import Mapping
+
+# Of encodings, and of where modules are looked for and kept compiled: what comes out is the same.
+_HARMLESS = (
+    "PYTHONCOERCECLOCALE",
+    "PYTHONDONTWRITEBYTECODE",
+    "PYTHONIOENCODING",
+    "PYTHONPATH",
+    "PYTHONPYCACHEPREFIX",
+    "PYTHONUNBUFFERED",
+    "PYTHONUTF8",
+)
+
+
+def for_tests(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment without what is set for other runs of pytest, and for other Python programs.
+
+    PYTEST_ADDOPTS=-x would end a check at the first failure, PYTHONWARNINGS=error before it.
+    """
+    return {
+        name: value
+        for name, value in environment.items()
+        if name in _HARMLESS or not name.startswith(("PYTEST_", "PYTHON"))
+    }
+
+
+def clear_for_tests() -> None:
+    """Make this process's environment such a one, for pytest in here and all that it starts."""
+    for name in os.environ.keys() - for_tests(os.environ).keys():
+        del os.environ[name]

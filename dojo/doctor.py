@@ -2,7 +2,9 @@
 
 import os
 import platform
+import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -40,11 +42,31 @@ def _surroundings(clone: Clone) -> Iterator[Ability]:
     """What is beside the kernel: each is a row of the report, none is a chapter's need."""
     python = f"{platform.python_version()}, {os.path.realpath(sys.executable)}"
     yield Ability("python", "Python", True, python, "")
+    yield _git()
     yield _root_file_system(clone)
     yield _disk(clone.root)
     milliseconds = machine.process_start_seconds() * 1000
     speed = f"{milliseconds:.1f} ms, deadlines are stretched {machine.patience():.1f} times"
     yield Ability("speed", "start of a process", True, speed, "")
+
+
+def _git() -> Ability:
+    """What `goto`, `tags`, `diff` and the steps are made with."""
+    oldest = ".".join(map(str, OLDEST_GIT))
+    remedy = f"install git {oldest} or newer"
+    try:
+        done = subprocess.run(["git", "--version"], capture_output=True, check=False)
+    except OSError:
+        return Ability("git", "git", False, "not installed", f"{remedy}: apt install git")
+    said = done.stdout.decode(errors="replace").strip()
+    found = re.search(r"(\d+)\.(\d+)[.\w]*", said)
+    if found is None:
+        return Ability("git", "git", False, f"`git --version` says {said!r}", remedy)
+    is_new_enough = (int(found[1]), int(found[2])) >= OLDEST_GIT
+    return Ability("git", "git", is_new_enough, found[0], "" if is_new_enough else remedy)
+
+
+OLDEST_GIT = (2, 34)  # Ubuntu 22.04's
 
 
 def _root_file_system(clone: Clone) -> Ability:

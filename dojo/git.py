@@ -8,6 +8,7 @@ either: plumbing signs only when told to. It all runs as the clone's owner (see 
 
 import io
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -125,16 +126,33 @@ class Git:
                 return what
         return None
 
-    def conflicts(self) -> list[str]:
+    def conflicts(self, index: Path | None = None) -> list[str]:
         """The files that git could not merge by itself and nobody has resolved."""
-        listed = self.run("ls-files", "--unmerged", "-z").split(b"\0")[:-1]
+        listed = self.run("ls-files", "--unmerged", "-z", index=index).split(b"\0")[:-1]
         return sorted({os.fsdecode(entry.split(b"\t", 1)[1]) for entry in listed})
 
     def worktrees(self) -> list["Worktree"]:
-        records = self.run("worktree", "list", "--porcelain", "-z").split(b"\0\0")
-        return [_worktree(record) for record in records if record.strip(b"\0")]
+        # Its -z is git 2.36's. Without it a path may have lines of its own.
+        listed = self.run("worktree", "list", "--porcelain")
+        return [_worktree(*found.groups()) for found in _WORKTREE.finditer(listed)]
 
     # Trees: folders as git keeps them
+
+    def merge(self, base: str, ours: str, theirs: str) -> "Merge":
+        """Merge two trees that come from a third one."""
+        with scratch(self.clone, self.clone.state) as folder:
+            work_tree = folder / "files"
+            work_tree.mkdir()
+            self.clone.give_back(work_tree)
+            # Since 2.38 `merge-tree --write-tree` does this in one, without files.
+            there, index = f"--work-tree={work_tree}", folder / "index"
+            self.run(there, "read-tree", "--reset", "-u", ours, index=index)
+            result = self.attempt(there, "merge-recursive", base, "--", ours, theirs, index=index)
+            conflicts = self.conflicts(index)
+            if result.returncode != 0 and not conflicts:
+                raise KataError(f"git merge-recursive: {reason(result)}")
+            tree = None if conflicts else self.line("write-tree", index=index)
+            return Merge(tree, tuple(conflicts))
 
     def store(self, top: Path, names: Iterable[str]) -> list["Entry"]:
         """Store files and links as they lie on the disk, to the byte and without any filter.
@@ -252,6 +270,14 @@ class Worktree:
 
     path: Path
     branch: str | None
+
+
+@dataclass(frozen=True)
+class Merge:
+    """What came of a merge. tree: None if there are conflicts. conflicts: the files that have."""
+
+    tree: str | None
+    conflicts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -381,12 +407,14 @@ def _listed(line: bytes) -> Entry:
     return Entry(mode, blob, os.fsdecode(name))
 
 
-def _worktree(record: bytes) -> Worktree:
-    lines = os.fsdecode(record).strip("\0").split("\0")
-    path = lines[0].removeprefix("worktree ")
-    branch = next((line for line in lines if line.startswith("branch ")), None)
-    return Worktree(Path(path), branch.removeprefix("branch ") if branch else None)
+def _worktree(path: bytes, branch: bytes | None) -> Worktree:
+    return Worktree(Path(os.fsdecode(path)), os.fsdecode(branch) if branch else None)
 
+
+_WORKTREE = re.compile(
+    rb"^worktree (.+?)\n(?:bare|HEAD [0-9a-f]+\n(?:detached|branch (\S+)))\n",
+    re.DOTALL | re.MULTILINE,
+)
 
 _UNFINISHED = {
     "rebase-merge": "a rebase",

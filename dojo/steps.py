@@ -554,19 +554,13 @@ class _Merge:
         for whose, side in self._sides:
             with _blaming(whose):
                 trees.append(self._git.tree_of(side._state(order) / "mydocker"))
-        root = self._git.commit_tree(trees[0], [], "base", date=_LONG_AGO)
-        ours, theirs = (
-            self._git.commit_tree(tree, [root], "side", date=_LONG_AGO) for tree in trees[1:]
-        )
-        result = self._git.attempt(
-            "merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs
-        )
-        tree, *conflicts = os.fsdecode(result.stdout).rstrip("\0").split("\0")
-        if result.returncode == 0:
-            return tree
-        if result.returncode != 1:
-            raise KataError(f"merge {what}: {reason(result)}")
-        names = ", ".join(f"mydocker/{name}" for name in conflicts)
+        try:
+            merged = self._git.merge(*trees)
+        except KataError as error:
+            raise KataError(f"merge {what}: {error}") from error
+        if merged.tree is not None:
+            return merged.tree
+        names = ", ".join(f"mydocker/{name}" for name in merged.conflicts)
         raise self._conflict(what, f"both sides changed {names}")
 
     def _merge_message(self, order: Order, number: str) -> str:
@@ -596,7 +590,6 @@ def _blaming(side: str) -> Iterator[None]:
         raise KataError(f"the steps of {side}: {error}") from error
 
 
-_LONG_AGO = "@0 +0000"
 _NUMBER = re.compile(r"[0-9]+\.[0-9]+")
 _SUBJECT = re.compile(r"([0-9]+\.[0-9]+): \S")
 _UNWANTED = {

@@ -4,6 +4,7 @@ import importlib
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -58,3 +59,14 @@ def reference(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 def _forget_mydocker() -> None:
     for name in [name for name in sys.modules if name.split(".")[0] == "mydocker"]:
         del sys.modules[name]
+
+
+@pytest.fixture
+def old_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Have the tool find the oldest git that it supports. Returns the folder where it lies."""
+    from tests import old_git
+
+    folder = tmp_path / "old-git"
+    old_git.install(folder)
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+    return folder

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from dojo.clone import Clone
 from dojo.errors import KataError
+from dojo.git import Git
 from dojo.learning import Arrival, goto
 from tests.clones import (
     ENVIRONMENT,
@@ -26,6 +27,8 @@ from tests.clones import (
     steps_of,
     write,
 )
+
+pytestmark = pytest.mark.usefixtures("old_git")  # what it does not know is not used
 
 
 @pytest.fixture
@@ -298,7 +301,14 @@ class TestRefusals:
     def test_learn_in_another_worktree(self, clone: Clone, tmp_path: Path) -> None:
         assert go(clone, "3.1").saved is None
         git(clone.root, "checkout", "--quiet", "main")
-        git(clone.root, "worktree", "add", "--quiet", str(tmp_path / "other"), "learn")
+        other, detached = tmp_path / "other\n\nof some\nlines", tmp_path / "detached"
+        git(clone.root, "worktree", "add", "--quiet", "--detach", str(detached))
+        git(clone.root, "worktree", "lock", "--reason", "mine\nalone", str(detached))
+        git(clone.root, "worktree", "add", "--quiet", str(other), "learn")
+        assert {worktree.path for worktree in Git(clone).worktrees()} == {
+            *(clone.root, detached, other)
+        }
+        git(clone.root, "worktree", "move", str(other), str(tmp_path / "other"))
         assert f"in another worktree, {tmp_path / 'other'}" in self.refusal(clone)
 
     def test_a_repository_in_mydocker(self, clone: Clone) -> None:

@@ -391,6 +391,29 @@ def test_the_surroundings_are_reported_too(clone: Clone, monkeypatch: pytest.Mon
     )
 
 
+@pytest.mark.parametrize(
+    ("says", "row"),
+    [
+        ("git version 2.34.1", "yes git: 2.34.1"),
+        ("git version 2.39.3 (Apple Git-146)", "yes git: 2.39.3"),
+        ("git version 3.0.0.windows.1", "yes git: 3.0.0.windows.1"),
+        ("git version 2.33.8", "no  git: 2.33.8 -> install git 2.34 or newer"),
+        ("command not found", "no  git: `git --version` says '' -> install git 2.34 or newer"),
+        (None, "no  git: not installed -> install git 2.34 or newer: apt install git"),
+    ],
+)
+def test_git_is_reported_with_its_version(
+    clone: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str | None, row: str
+) -> None:
+    (tmp_path / "bin").mkdir()
+    if says is not None:
+        stream = "" if says.startswith("git") else " >&2; exit 127"
+        (tmp_path / "bin/git").write_text(f"#!/bin/sh\necho '{says}'{stream}\n")
+        (tmp_path / "bin/git").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert row in report(clone=clone)[1].splitlines()
+
+
 def test_a_full_disk_is_said(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "yes free disk space: " in report(clone=clone)[1]
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("", (), {"free": 2**28}))

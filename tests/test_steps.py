@@ -31,6 +31,8 @@ from tests.clones import (
     write_chapter,
 )
 
+pytestmark = pytest.mark.usefixtures("old_git")  # what it does not know is not used
+
 KATA = Path(__file__).resolve().parent.parent
 
 

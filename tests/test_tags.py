@@ -25,6 +25,8 @@ from tests.clones import (
 
 NAMES = ["3.1-start", "3.1", "3.2-start", "3.2", "3.3-start", "3.3"]
 
+pytestmark = pytest.mark.usefixtures("old_git")  # what it does not know is not used
+
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Clone:

@@ -13,6 +13,8 @@ from dojo.steps import Steps
 from dojo.teeth import rebase, wrong
 from tests.clones import STATES, commit_all, git, make_clone, steps_of, write
 
+pytestmark = pytest.mark.usefixtures("old_git")  # what it does not know is not used
+
 V1 = STATES["3.2"]["cgroups/v1.py"]
 MISTAKE = b"""\
 chapter: 3.2

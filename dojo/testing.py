@@ -14,6 +14,7 @@ import re
 import signal
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -231,15 +232,24 @@ def listed(mydocker: "Mydocker", *options: str, **more: Any) -> list[dict[str, A
     """What `ps --no-trunc --format json` shows, in its order. options: such as `-a`."""
     __tracebackhide__ = True
     words = ("ps", *options, "--no-trunc", "--format", "json")
-    call = expect(mydocker(*words, **more), status=0, err="")
+    return objects_in(expect(mydocker(*words, **more), status=0, err=""))
+
+
+def objects_in(call: Call) -> list[dict[str, Any]]:
+    """The containers that `ps --format json` has shown: an object a line, with docker's keys."""
+    __tracebackhide__ = True
     try:
         rows = [json.loads(line) for line in call.text.splitlines()]
     except ValueError:
         rows = [None]
     objects = all(isinstance(row, dict) for row in rows)
     check(objects, "on each line of stdout, one JSON object", call.text, call)
+    missing = sorted({key for row in rows for key in OF_A_CONTAINER if key not in row})
+    check(not missing, f"the keys {', '.join(OF_A_CONTAINER)}", f"without {missing}", call)
     return rows
 
+
+OF_A_CONTAINER = ("ID", "Image", "Command", "State", "Status", "CreatedAt", "Names")
 
 # What may stand in a record where something else should: JSON allows all of it, NaN in Python's.
 WRONG_VALUES: list[Any] = [
@@ -295,6 +305,42 @@ def _replaced(part: Any, place: tuple[Any, ...], value: Any, own: Mapping[str, s
 
 def _below(place: tuple[Any, ...], key: Any) -> tuple[Any, ...]:
     return place[1:] if place[:1] == (key,) else ()
+
+
+@dataclass(frozen=True)
+class Mounted:
+    """A line of a mountinfo. kind: of its file system, as mount(8) names it."""
+
+    point: str
+    kind: str
+    line: str
+
+
+def mounts_in(call: Call) -> list[Mounted]:
+    """What a container has shown of its /proc/self/mountinfo, see proc_pid_mountinfo(5)."""
+    __tracebackhide__ = True
+    found = [
+        Mounted(match[1], match[2], match[0])
+        for match in re.finditer(r"^\d+ \d+ \S+ \S+ (\S+) .* - (\S+) .*$", call.text, re.M)
+    ]
+    check(len(found) == len(call.text.splitlines()) > 0, "a mountinfo on stdout", call.text, call)
+    return found
+
+
+def first_words(table: Call) -> list[str]:
+    """The first word of each line below the header, sorted."""
+    lines = [line.split() for line in table.text.splitlines()[1:]]
+    return sorted(words[0] if words else "(an empty line)" for words in lines)
+
+
+def number_in(call: Call) -> int:
+    """The number that stdout consists of."""
+    __tracebackhide__ = True
+    found = re.fullmatch(r"\s*(\d+)\s*", call.text)
+    if found is None:
+        check(False, "a number on stdout, and nothing else", repr(call.text), call)
+        raise AssertionError  # for those who read types
+    return int(found[1])
 
 
 @contextlib.contextmanager

@@ -26,6 +26,8 @@ def run(mydocker: Mydocker, script: str, *options: str, **more):
 def test_a_command_that_succeeds_ends_with_0(mydocker):
     """`true` does nothing and succeeds. If this fails, nothing has been started at all."""
     expect(mydocker("run", "busybox", "true"), status=0, out="", err="")
+    number, computed = drawn()
+    expect(mydocker("run", "busybox", "sh", "-c", f"echo {computed}"), status=0, out=f"{number}\n")
 
 
 @task(1)
@@ -95,11 +97,11 @@ def test_stdin_is_empty_without_i(mydocker):
     """Without `-i` the input stays the caller's: a loop that reads lines must not lose any."""
     mine, other = os.pipe()
     os.write(other, b"a line for the caller\n")
-    call = mydocker("run", "--rm", "busybox", "cat", stdin=mine)
+    call = run(mydocker, "cat; echo end", stdin=mine)
     os.close(other)
     left = os.read(mine, 100)
     os.close(mine)
-    expect(call, status=0, out="")
+    expect(call, status=0, out="end\n")
     check(left == b"a line for the caller\n", "the caller can still read its line", left, call)
 
 

@@ -27,6 +27,7 @@ from dojo.testing import (
     examples,
     expect,
     first_process,
+    first_words,
     layers,
     moments,
     needs,
@@ -1019,8 +1020,7 @@ def run(mydocker: Mydocker, image: str, script: str) -> Call:
 
 def images(mydocker: Mydocker) -> list[str]:
     """The names of the images that are listed, in order."""
-    call = expect(mydocker("images"), status=0, err="")
-    return sorted(line.split()[0] for line in call.text.splitlines()[1:])
+    return first_words(expect(mydocker("images"), status=0, err=""))
 
 
 def made(path: Path, directory: bool = False) -> Path:

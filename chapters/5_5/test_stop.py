@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import signal
 import time
 from functools import partial
@@ -439,8 +440,8 @@ def ended(mydocker: Mydocker, name: str = "box") -> int | str:
     rows = [row for row in listed(mydocker, "-a") if row.get("Names") == name]
     check(len(rows) == 1, f"one line with {name}", rows)
     status = str(rows[0].get("Status"))
-    words = status.replace("(", " ").replace(")", " ").split()
-    return int(words[1]) if words[:1] == ["Exited"] and words[1].isdigit() else status
+    found = re.match(r"Exited \((\d+)\)", status)
+    return int(found[1]) if found else status
 
 
 def inside(mydocker: Mydocker) -> list[Process]:

@@ -364,6 +364,8 @@ def test_after_the_minder_was_killed_f_clears_all(mydocker):
 
     Killed at any moment of its life, even before the container had begun.
     """
+    detached(mydocker, "--name", "box", "busybox", *STAY)
+    expect(mydocker("rm", "-f", "box"), status=0, out="box\n", err="")
     for moment in moments(MOMENTS):
         words = ["run", "-d", "--name", "box", *OPTIONS, "busybox", *STAY]
         running = mydocker.start(*words, moment=moment)

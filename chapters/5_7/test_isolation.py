@@ -17,6 +17,7 @@ from dojo.testing import (
     container_processes,
     detached,
     expect,
+    first_words,
     layers,
     listed,
     moments,
@@ -177,8 +178,8 @@ def test_the_union_is_not_seen_on_the_host(mydocker):
     identities = [box(mydocker, name) for name in ("one", "two", "three")]
     for identity in identities:
         where = Path(f"/proc/{container_process(mydocker, identity).pid}/mountinfo")
-        root = [row for row in where.read_text().splitlines() if row.split()[4] == "/"]
-        kind = root[0].rpartition(" - ")[2].split()[0] if len(root) == 1 else root
+        root = [row for row in where.read_text().splitlines() if row.split()[4:5] == ["/"]]
+        kind = "".join(root).rpartition(" - ")[2].partition(" ")[0] if len(root) == 1 else root
         check(kind in ("overlay", "aufs"), "in the container, a union is mounted at /", root)
     no_new_mount(mydocker, before, "while they run")
     expect(mydocker("stop", "-t", "0", "one"), status=0)
@@ -845,8 +846,7 @@ def make_image(mydocker: Mydocker, image: str, script: str, base: str = "busybox
 
 def images(mydocker: Mydocker) -> list[str]:
     """The names of the images that are listed, in order."""
-    call = expect(mydocker("images"), status=0, err="")
-    return sorted(line.split()[0] for line in call.text.splitlines()[1:])
+    return first_words(expect(mydocker("images"), status=0, err=""))
 
 
 def identity_of(running: Running) -> str:

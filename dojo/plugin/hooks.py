@@ -12,7 +12,7 @@ from dojo.engines import kind_of
 from dojo.errors import KataError
 from dojo.labs import choice
 from dojo.labs.remote import Remote
-from dojo.plugin.fixtures import RUN, command_under_test
+from dojo.plugin.fixtures import RUN, Mydocker, command_under_test
 from dojo.testing import Unmet
 
 CATALOGUE = pytest.StashKey[Catalogue]()
@@ -229,6 +229,7 @@ def pytest_runtest_makereport(
     chapter = chapter_of(item)
     if chapter is not None:
         number = task_of(item)
+        under_test = item.stash.get(RUN, None)
         report.user_properties += [("chapter", chapter.number), ("task", number)]
         report.user_properties += [("lab", lab.name())]
         if report.failed and call.excinfo is not None:
@@ -237,7 +238,24 @@ def pytest_runtest_makereport(
                 report.longrepr = lesson_of(item, chapter, error)
             elif isinstance(error, KataError):
                 report.longrepr = f"{chapter.number} {title_of(item)}\n  {error}"
+            elif under_test is not None and isinstance(error, Exception):
+                report.sections.append(("where the test gave up", report.longreprtext))
+                report.longrepr = lesson_of(item, chapter, not_understood(call.excinfo, under_test))
     return report
+
+
+def not_understood(info: pytest.ExceptionInfo[BaseException], under_test: Mydocker) -> Unmet:
+    """An error in a test's own code: it has met something that it was not prepared for.
+
+    Most likely the program under test has written what no test expects. That is shown; where the
+    test is at fault, its author finds the traceback below.
+    """
+    calls = under_test.calls[-1].rows() if under_test.calls else []
+    last = info.traceback[-1]
+    own = [entry for entry in info.traceback if Path(entry.path).name.startswith("test_")] or [last]
+    where = f"{Path(own[-1].path).name}, line {own[-1].lineno + 1}"
+    note = f"the test cannot make sense of this: {info.exconly(tryshort=True)} ({where})"
+    return Unmet([*calls, ("note", note), ("expected", "something that the test can read")])
 
 
 def lesson_of(item: pytest.Item, chapter: Chapter, error: Unmet) -> str:

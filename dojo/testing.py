@@ -398,6 +398,26 @@ def _spread(places: Sequence[int], number: int) -> list[int]:
     return [places[each * len(places) // tried] for each in range(tried)]
 
 
+@contextlib.contextmanager
+def few_processes(mydocker: "Mydocker", most: int) -> Iterator[tuple[str, ...]]:
+    """What to put before a command that may have so many processes and threads at a time.
+
+    Those of a container do not count: they are in groups of its own.
+    """
+    host = mydocker.host
+    hierarchy = next(each for each in host.groups.hierarchies if "pids" in each.controllers)
+    group = str(hierarchy.point / "few-processes")  # as the host sees it
+    script = f"""set -e; cd {hierarchy.point}
+        test ! -e cgroup.subtree_control || echo +pids > cgroup.subtree_control
+        mkdir {group}; echo {most} > {group}/pids.max"""
+    expect(host.run(["sh", "-c", script], env=mydocker.env), status=0)
+    try:
+        yield ("sh", "-c", f'echo $$ > {group}/cgroup.procs; exec "$@"', "sh")
+    finally:
+        is_empty = ["sh", "-c", f"rmdir {group} 2>/dev/null"]
+        host.until(lambda: host.run(is_empty, env=mydocker.env).status == 0)
+
+
 def beside(mydocker: "Mydocker", moment: Moment, *words: str) -> Call:
     """Run a second command while the first is held up at a moment of its work.
 

@@ -25,6 +25,7 @@ from dojo.testing import (
     check,
     drawn,
     expect,
+    few_processes,
     first_process,
     first_words,
     moments,
@@ -688,6 +689,23 @@ def test_an_import_that_does_not_fit_leaves_the_old_image(mydocker, tmp_path, fo
         as_before(before, small / "images")
         expect(run(mydocker, "cat /version", image="fresh", env=root), status=0, out="one\n")
         expect(mydocker("import", str(one), "fresh", env=root), status=0)
+
+
+@task(4)
+@ours
+def test_an_import_without_processes_or_threads_makes_no_image(mydocker):
+    """The caller may have few of both. What the kernel refuses is told, and no image is listed."""
+    content = compressed(tar_of([a_file("version", b"packed\n")]), "gzip")
+    for most in range(1, 20):
+        with few_processes(mydocker, most) as before:
+            call = mydocker("import", "-", "fresh", stdin=content, before=before)
+        if call.status == 0:
+            break
+        expect(call, status=1, out="", complaint=["Resource temporarily unavailable"])
+        there = first_words(expect(mydocker("images"), status=0))
+        check(there == ["busybox"], "busybox alone", there, call)
+    expect(call, status=0, out="fresh\n", err="")
+    expect(run(mydocker, "cat /version", image="fresh"), status=0, out="packed\n")
 
 
 # Task 5: What is refused

@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import time
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -162,6 +163,61 @@ def test_a_start_that_failed_leaves_no_record(mydocker):
             found = names(mydocker, "-a")
             check(found == ["good"], "the one that was started, and no other", found, call)
     expect(mydocker("run", "--name", "bad", "busybox", "true"), status=0)  # the name is free
+
+
+@task(1)
+@ours
+@pytest.mark.parametrize("detach", [(), ("-d",)], ids=["foreground", "detached"])
+@pytest.mark.parametrize("scarce", ["size", "nr_inodes"])
+def test_a_start_that_a_full_disk_ends_leaves_nothing(mydocker, detach, scarce):
+    """One page more, or one file more, and it would have run: whichever write it is that fails.
+
+    When it is the one between the fork and the command, there is a child by then, in its groups.
+    """
+    words = ("run", *detach, "--rm", "--name", "box", "busybox", "echo", "started")
+    with small_disk(mydocker) as (env, leave_free):
+        for free in range(100):
+            leave_free(scarce, free)
+            call = mydocker(*words, env=env)
+            left = [*map(str, container_processes(mydocker)), *mydocker.host.groups.below()]
+            if call.status == 0:
+                break
+            expect(call, status=125, out="", complaint=["No space left on device"])
+            check(not left, "no process and no group of it", left, call)
+            rows = listed(mydocker, "-a", env=env)
+            check(not rows, "no record of it", rows, call)
+        expect(call, status=0, out=None if detach else "started\n")
+        nothing_lives(mydocker)
+
+
+@contextlib.contextmanager
+def small_disk(mydocker: Mydocker) -> Iterator[tuple[dict[str, str], Callable[[str, int], None]]]:
+    """A disk of its own: the environment for a MYDOCKER_ROOT on it, and what limits the disk.
+
+    The latter takes "size" or "nr_inodes", and how many pages or files more there shall be room
+    for than there are now.
+    """
+    point = mydocker.directory / "small"
+    point.mkdir()
+
+    def as_root(script: str, *words: str) -> None:
+        command = ["sh", "-ec", script, "sh", str(point), *words]
+        expect(mydocker.host.run(command, env=mydocker.env), status=0)
+
+    def leave_free(scarce: str, free: int) -> None:
+        script = """mount -o remount,size=1g,nr_inodes=100k none "$1"
+            set -- $(stat -f -c '%b %f %c %d' "$1") "$1" "$2" "$3"
+            case $6 in
+            size) mount -o remount,size=$((($1 - $2 + $7) * 4))k none "$5" ;;
+            nr_inodes) mount -o remount,nr_inodes=$(($3 - $4 + $7)) none "$5" ;;
+            esac"""
+        as_root(script, scarce, str(free))
+
+    image = str(mydocker.root / "images" / "busybox")
+    as_root('mount -t tmpfs none "$1"; mkdir "$1/images"; cp -a "$2" "$1/images"', image)
+    yield {"MYDOCKER_ROOT": str(point)}, leave_free
+    as_root('umount "$1"')
+    point.rmdir()
 
 
 # Task 2: The table

@@ -19,6 +19,7 @@ from dojo.testing import (
     detached,
     end_detached,
     expect,
+    few_processes,
     guard,
     listed,
     ours,
@@ -190,6 +191,33 @@ def test_two_roots_never_see_each_other(mydocker):
     expect(mydocker("logs", there), status=1, out="", complaint=[there])
     end_detached(mydocker, here)
     end_detached(mydocker, there)
+
+
+@task(1)
+@ours
+@guard
+@pytest.mark.parametrize("detach", [(), ("-d",)], ids=["foreground", "detached"])
+def test_a_start_without_processes_or_threads_leaves_nothing(mydocker, detach):
+    """The caller may have few of both: whichever it is that the kernel refuses, it is told.
+
+    A thread that reads what the container writes may be the one, and there is a child by then.
+    """
+    for most in range(1, 20):
+        with few_processes(mydocker, most) as before:
+            words = ("run", *detach, "--rm", "busybox", "echo", "started")
+            call = mydocker(*words, before=before)
+            left = [*map(str, container_processes(mydocker)), *made_groups(mydocker)]
+        if call.status == 0:
+            break
+        expect(call, status=125, out="", complaint=["Resource temporarily unavailable"])
+        check(not left, "no process and no group of it", left, call)
+    expect(call, status=0, out=None if detach else "started\n", err="")
+    nothing_lives(mydocker)
+
+
+def made_groups(mydocker: Mydocker) -> list[str]:
+    """The groups on the scratch host, but for that of `few_processes`."""
+    return [name for name in mydocker.host.groups.below() if "few-processes" not in name]
 
 
 @task(1)

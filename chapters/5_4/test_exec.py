@@ -28,6 +28,7 @@ from dojo.testing import (
     end_process,
     examples,
     expect,
+    few_processes,
     guard,
     listed,
     moments,
@@ -597,6 +598,31 @@ def test_a_terminal_that_cannot_be_made_is_told(mydocker):
         expect(mydocker("exec", "box", "rm", "/dev/ptmx"), status=0)
         call = mydocker("exec", "-t", "box", "echo", "ran")
         expect(call, status=125, out="", complaint=["No such file or directory"])
+
+
+@task(3)
+@ours
+@run_and_exec
+def test_a_terminal_without_processes_or_threads_is_told(mydocker, verb):
+    """The caller may have few of both. What the kernel refuses is told, and nothing is left."""
+    words = {"run": ("run", "-it", "--rm", "busybox"), "exec": ("exec", "-it", "box")}[verb]
+    with box(mydocker) if verb == "exec" else contextlib.nullcontext():
+        there = container_processes(mydocker)
+        for most in range(1, 20):
+            with few_processes(mydocker, most) as before:
+                running = mydocker.start(
+                    *words, "sh", "-c", "tty; exit 7", before=before, terminal=True
+                )
+                call = running.wait()
+            if call.status == 7:
+                break
+            expect(call, status=125)
+            lines = call.text.splitlines()
+            is_told = len(lines) == 1 and "Resource temporarily unavailable" in lines[0]
+            check(is_told, "one line that says what the kernel has refused", call.text, call)
+            left = container_processes(mydocker)
+            check(left == there, "no container more than before", left, call)
+        expect(call, status=7, out="/dev/pts/0\r\n")
 
 
 @task(3)

@@ -7,6 +7,8 @@ import tarfile
 import threading
 from collections.abc import Callable
 
+from mydocker.errors import refused_threads
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import IO  # takes 2 ms to import
@@ -60,7 +62,13 @@ def decompress(program: str, file: "IO[bytes]", tar: int) -> None:
     assert process.stdin
     assert process.stderr
     feeding = threading.Thread(target=feed, args=(file, process.stdin), daemon=True)
-    feeding.start()
+    try:
+        with refused_threads():
+            feeding.start()
+    except OSError:
+        process.kill()
+        process.wait()
+        raise
     said = process.stderr.read()
     if process.wait() != 0:
         raise failure_of(program, said, tar)

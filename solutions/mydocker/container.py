@@ -97,9 +97,14 @@ class Container:
     def write(self, directory: str) -> None:
         """Put the record into its directory, whole or not at all."""
         new = f"{directory}/.{RECORD}.{os.getpid()}"  # `ps` may write it, too
-        with open(new, "w", encoding="utf-8") as file:
-            file.write(as_json(self.as_values()) + "\n")
-        os.rename(new, f"{directory}/{RECORD}")
+        try:
+            with open(new, "w", encoding="utf-8") as file:
+                file.write(as_json(self.as_values()) + "\n")
+            os.rename(new, f"{directory}/{RECORD}")
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(new)
+            raise
 
     def remove(self) -> None:
         paths.remove_tree(self.directory)

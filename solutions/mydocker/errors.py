@@ -1,6 +1,9 @@
 """What can go wrong, and how a person is told."""
 
+import contextlib
+import errno
 import os
+from collections.abc import Iterator
 
 FAILED = 1  # a command that failed, or that was given the wrong number of arguments
 MYDOCKER_FAILED = 125  # mydocker itself failed, or an option or its value is wrong
@@ -24,6 +27,15 @@ class MydockerError(Exception):
 def from_kernel(error: OSError, status: int = MYDOCKER_FAILED) -> MydockerError:
     """What to tell of a system call that failed. `linux.py` puts what was tried in `filename`."""
     return MydockerError(str(error.filename or "run"), error.strerror or str(error), status)
+
+
+@contextlib.contextmanager
+def refused_threads() -> Iterator[None]:
+    """Let a thread that the kernel refuses be an OSError, as it is for a process. See fork(2)."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN), "start a thread") from error
 
 
 def complain(text: str) -> None:

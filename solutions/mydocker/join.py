@@ -4,13 +4,14 @@ import contextlib
 import errno
 import os
 
-from mydocker import init, linux, pipe
+from mydocker import init, linux, pidfd, pipe
 from mydocker.cgroups import groups
 from mydocker.cli import ExecRequest
 from mydocker.container import Container
 from mydocker.environment import changed
 from mydocker.errors import FAILED, MYDOCKER_FAILED, MydockerError, from_kernel
 from mydocker.launch import (
+    ended_by_failure,
     exit_status,
     fill_standard_streams,
     new_terminal,
@@ -48,11 +49,16 @@ def run(container: Container, request: ExecRequest, tried: str) -> int:
     fill_standard_streams()
     wait_for_signals_only_when_asked()
     try:
+        with first.held() as handle:
+            held = os.dup(handle)  # its PID means another process where we are going
+    except ProcessLookupError as error:
+        raise not_running(tried) from error
+    try:
         return enter_and_run(container, first, request)
     except OSError as error:
         # What we wanted to join goes a moment before the process itself does. A lack of privileges
         # has nothing to do with that.
-        if error.errno != errno.EPERM and first.ends_within(END_SECONDS):
+        if error.errno != errno.EPERM and pidfd.ends_within(held, END_SECONDS):
             raise not_running(tried) from error
         raise
 
@@ -88,8 +94,9 @@ def enter_and_run(container: Container, first: Process, request: ExecRequest) ->
         )
     os.close(command_to_read)
     os.close(failure_to_write)
-    linux.setns(ours, linux.CLONE_NEWPID)
-    return mind(pid, request, terminal, command_to_write, failure_to_read)
+    with ended_by_failure(pid):
+        linux.setns(ours, linux.CLONE_NEWPID)
+        return mind(pid, request, terminal, command_to_write, failure_to_read)
 
 
 def mind(
@@ -114,7 +121,6 @@ def mind(
                 pipe.send_command(command_to_write, request.command)
             failure = pipe.receive_failure(failure_to_read)
         if failure:
-            os.waitpid(pid, 0)
             raise failure
         ended = wait_for_end(pid, terminal)
         pump.finish()

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from mydocker import image, init, linux, log, pipe, storage, volume
 from mydocker.cgroups import groups
@@ -181,27 +181,38 @@ def start(
         )
     os.close(command_to_read)
     os.close(failure_to_write)
-    # Our own next children, and threads, are to be where we are: else there could be no threads.
-    linux.setns(ours, linux.CLONE_NEWPID)
-    os.close(ours)
-    for _, write in streams.values():
-        os.close(write)
-    pump.start({stream: read for stream, (read, _) in streams.items()})
-    failure = pipe.wait_until_ready(failure_to_read)
-    if not failure:
-        if terminal:
-            terminal.receive()
-            pump.start({log.STDOUT: terminal.master})
-            if request.interactive and not request.detach:
-                terminal.pass_keys_on()
-        record.has_started(pid)  # now its files are its own, and nothing of the command has run
-        with contextlib.suppress(BrokenPipeError):  # it was killed: then it has an end to read
-            pipe.send_command(command_to_write, request.command)
-        failure = pipe.receive_failure(failure_to_read)
-    if failure:
-        os.waitpid(pid, 0)
-        raise failure
+    with ended_by_failure(pid):
+        # Our own next children, and threads, are to be where we are: else we could have no threads.
+        linux.setns(ours, linux.CLONE_NEWPID)
+        os.close(ours)
+        for _, write in streams.values():
+            os.close(write)
+        pump.start({stream: read for stream, (read, _) in streams.items()})
+        failure = pipe.wait_until_ready(failure_to_read)
+        if not failure:
+            if terminal:
+                terminal.receive()
+                pump.start({log.STDOUT: terminal.master})
+                if request.interactive and not request.detach:
+                    terminal.pass_keys_on()
+            record.has_started(pid)  # now its files are its own, and nothing of the command has run
+            with contextlib.suppress(BrokenPipeError):  # it was killed: then it has an end to read
+                pipe.send_command(command_to_write, request.command)
+            failure = pipe.receive_failure(failure_to_read)
+        if failure:
+            raise failure
     return pid
+
+
+@contextlib.contextmanager
+def ended_by_failure(pid: int) -> Iterator[None]:
+    """End a child when a step fails on either side: while it lives, its group cannot be removed."""
+    try:
+        yield
+    except BaseException:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
 
 
 def new_terminal() -> "Terminal":

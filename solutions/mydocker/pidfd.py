@@ -2,6 +2,7 @@
 
 import errno
 import os
+import select
 
 
 def of(pid: int) -> int:
@@ -16,3 +17,10 @@ def of(pid: int) -> int:
             raise
         gone = os.strerror(errno.ESRCH)
         raise ProcessLookupError(errno.ESRCH, gone, f"pidfd_open({pid})") from error
+
+
+def ends_within(handle: int, seconds: float) -> bool:
+    """Wait for the end of a process, by a descriptor of it. Returns whether it came in time."""
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))

@@ -49,9 +49,7 @@ class Process:
         """Wait for its end. Returns whether it came in time."""
         try:
             with self.held() as handle:
-                poll = select.poll()
-                poll.register(handle, select.POLLIN)
-                return bool(poll.poll(seconds * 1000))
+                return pidfd.ends_within(handle, seconds)
         except ProcessLookupError:
             return True
 

@@ -18,12 +18,14 @@ def shown(what: str, measure: Callable[[], int]) -> Iterator[None]:
         return
     done = threading.Event()
     thread = threading.Thread(target=show, args=(what, measure, done), daemon=True)
-    thread.start()
+    with contextlib.suppress(RuntimeError):  # the kernel has no room for one more: nothing is shown
+        thread.start()
     try:
         yield
     finally:
         done.set()
-        thread.join()
+        if thread.is_alive():
+            thread.join()
 
 
 def show(what: str, measure: Callable[[], int], done: threading.Event) -> None:

@@ -6,6 +6,8 @@ import os
 import select
 from collections.abc import Callable, Mapping
 
+from mydocker.errors import refused_threads
+
 CHUNK = 65536
 
 
@@ -22,12 +24,16 @@ class Pump:
         self._finished_to_read, self._finished_to_write = os.pipe()
 
     def start(self, sources: Mapping[int, int]) -> None:
-        """Begin to read. sources: descriptors by their names."""
+        """Begin to read. sources: descriptors by their names.
+
+        Raises OSError where the kernel has no thread left.
+        """
         for name, source in sources.items():
             reading = _thread.allocate_lock()
             reading.acquire()
             self._reading.append(reading)
-            _thread.start_new_thread(self._read, (name, source, reading))
+            with refused_threads():
+                _thread.start_new_thread(self._read, (name, source, reading))
 
     def finish(self) -> None:
         """Read what is still to be read, once those that write have ended.

@@ -8,6 +8,7 @@ import termios
 import threading
 import tty
 
+from mydocker.errors import MydockerError, refused_threads
 from mydocker.pump import CHUNK, write_all
 
 ROWS_AND_COLUMNS = b"\0" * 8  # struct winsize, see ioctl_tty(2)
@@ -34,7 +35,10 @@ class Terminal:
     def receive(self) -> None:
         """Outside, when the other side has opened it: take its master side."""
         self._inside.close()
-        _, (self.master,), _, _ = socket.recv_fds(self._outside, CHUNK, 1)
+        _, received, _, _ = socket.recv_fds(self._outside, CHUNK, 1)
+        if not received:
+            raise MydockerError("open a terminal", "the process that opens it has been killed")
+        (self.master,) = received
         self.fit()
 
     def fit(self) -> None:
@@ -50,7 +54,8 @@ class Terminal:
         with contextlib.suppress(termios.error):  # stdin is no terminal
             self._settings = termios.tcgetattr(0)
             tty.setraw(0, termios.TCSANOW)
-        threading.Thread(target=self._pass_keys_on, daemon=True).start()
+        with refused_threads():
+            threading.Thread(target=self._pass_keys_on, daemon=True).start()
 
     def _pass_keys_on(self) -> None:
         with contextlib.suppress(OSError):

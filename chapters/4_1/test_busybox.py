@@ -492,6 +492,37 @@ def test_two_roots_do_not_see_each_other(mydocker, tmp_path):
     expect(call, status=125, out="", complaint=["busybox"])
 
 
+WAYS = {
+    "the root itself": lambda top: top / "root",
+    "a link to the root": lambda top: linked(top / "link", "root"),
+    "a link to its parent": lambda top: linked(top / "link", ".") / "root",
+    "a link to its images": lambda top: linked(top / "other" / "images", "../root/images").parent,
+    "up from behind a link": lambda top: linked(top / "link", "root/images") / ".." / ".." / "root",
+}
+
+
+@task(4)
+@ours
+@pytest.mark.parametrize("way", WAYS)
+def test_links_may_lead_to_the_root(mydocker, tmp_path, way):
+    """Whoever has moved it to a larger disk leaves a link. A directory has more than one path.
+
+    The tar may be gone, when its files are unpacked. Who compares paths to find out which of them
+    somebody needs, takes these for old ones, and removes the image at the end of a container.
+    """
+    (tmp_path / "root" / "images").mkdir(parents=True)
+    (tmp_path / "other").mkdir()
+    root = {"MYDOCKER_ROOT": str(WAYS[way](tmp_path))}
+    image = write_tar(tmp_path / "image.tar", [a_file("version", b"one\n")])
+    call = expect(mydocker("import", str(image), "fresh", env=root), status=0)
+    images = tmp_path / "root" / "images"
+    check(list(images.glob("fresh*")), f"the image is in {images}", "it is elsewhere", call)
+    expect(run(mydocker, "cat /version", image="fresh", env=root), status=0, out="one\n")
+    (images / "fresh.tar").unlink(missing_ok=True)
+    for _ in range(2):
+        expect(run(mydocker, "cat /version", image="fresh", env=root), status=0, out="one\n")
+
+
 @task(4)
 def test_a_relative_file_is_looked_for_where_the_person_is(mydocker, tmp_path):
     """`import image.tar` means the file in the working directory."""
@@ -709,6 +740,11 @@ def test_an_import_without_processes_or_threads_makes_no_image(mydocker):
 
 
 # Task 5: What is refused
+
+
+def linked(path: Path, target: str) -> Path:
+    path.symlink_to(target)
+    return path
 
 
 Members = list[tuple[tarfile.TarInfo, bytes]]

@@ -208,12 +208,22 @@ def unpacked(name: str) -> str | None:
         tar = os.stat(f"{place}.tar")
     except FileNotFoundError:
         if os.path.isdir(place):
-            return os.path.realpath(place)
+            return behind(place)
         raise MydockerError(f"run {name}", "no such image") from None
     if is_laid(place) and os.stat(place).st_ctime_ns > tar.st_ctime_ns:
         return place
     directory = directory_of(name, tar)
     return directory if os.path.isdir(directory) else None
+
+
+def behind(place: str) -> str:
+    """The directory that the name of an image leads to: one of `.unpacked/` by its path in there.
+
+    Told by what it is, not by its path: links may lead to MYDOCKER_ROOT, or to `images/`.
+    """
+    found = os.path.realpath(place)
+    ours = f"{unpacked_images()}/{os.path.basename(found)}"
+    return ours if os.path.isdir(ours) and os.path.samefile(ours, found) else found
 
 
 def is_laid(place: str) -> bool:

@@ -12,11 +12,11 @@ from mydocker.cgroups.hierarchies import unescaped
 
 DEFAULT_ROOT = "/var/lib/mydocker"
 REMOVED = ".removed"
-_root = os.path.abspath(os.environ.get("MYDOCKER_ROOT") or DEFAULT_ROOT)  # before any chdir
+_root = os.path.realpath(os.environ.get("MYDOCKER_ROOT") or DEFAULT_ROOT)  # before any chdir
 
 
 def root() -> str:
-    """The directory below which everything of ours lies: MYDOCKER_ROOT, as an absolute path."""
+    """The directory below which everything of ours lies: MYDOCKER_ROOT, its links resolved."""
     return _root
 
 

@@ -133,6 +133,28 @@ def test_version_1_with_two_controllers_in_one_hierarchy(
     assert (both / NAME / "cpu.shares").read_text() == "2"
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_hierarchy_that_is_mounted_more_than_once_is_one(
+    cgroups: ModuleType, kernel: FakeKernel, version: int
+) -> None:
+    """A part of it may be seen elsewhere, too, and a mount may be covered by another one."""
+    made = kernel.mount_v1("memory") if version == 1 else kernel.mount_v2("memory")
+    (line,) = kernel.lines
+    part = kernel.top / "part"
+    part.mkdir()
+    for file in ("cgroup.procs", "cgroup.controllers"):
+        (part / file).write_text("memory" if file.endswith("controllers") else "")
+    (kernel.top / "covered").mkdir()
+    seen = {
+        point: line.replace(made.name.replace(" ", "\\040"), point) for point in ("part", "covered")
+    }
+    lines = [seen["covered"], seen["part"].replace(" / ", " /part "), line, line]
+    (kernel.top / "mountinfo").write_text("".join(lines))
+    group = cgroups.create(NAME, limits(cgroups, memory=2**25))
+    assert list(group.directories) == [f"{made}/{NAME}"]
+    assert not (part / NAME).exists()
+
+
 def test_version_1_that_does_not_count_swap_uses_none(
     cgroups: ModuleType, kernel: FakeKernel
 ) -> None:

@@ -136,6 +136,22 @@ def test_two_containers_have_two_limits(mydocker):
 
 
 @task(2)
+@ours
+def test_a_hierarchy_may_be_mounted_twice(mydocker):
+    """`mount --rbind /sys …`, as people do for a chroot: then each hierarchy is there twice.
+
+    It is one all the same. To make a group in it a second time fails: it is there already.
+    """
+    twice = 'mkdir -p sys && mount --rbind /sys sys && exec "$@"'
+    before = ("unshare", "--mount", "sh", "-c", twice, "sh")
+    words = ("run", "--rm", "-m", "32m", "busybox")
+    expect(mydocker(*words, "echo", "hello", before=before), status=0, out="hello\n", err="")
+    call = mydocker(*words, *TAKE_64M, before=before)
+    expect(call, status=128 + signal.SIGKILL)
+    (mydocker.directory / "sys").rmdir()
+
+
+@task(2)
 def test_without_an_option_there_is_no_limit_of_another_container(mydocker):
     """Who did not ask for a limit gets none, even beside a container that has all of them."""
     options = ("-m", "64m", "--pids-limit", "20", "--cpu-shares", "256")

@@ -123,7 +123,7 @@ class Hierarchy:
 
 
 def hierarchies() -> list[Hierarchy]:
-    """The hierarchies that are mounted below /sys/fs/cgroup."""
+    """The hierarchies that are mounted below /sys/fs/cgroup, each of them once."""
     found = []
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         place, _, kind = line.partition(" - ")
@@ -135,7 +135,7 @@ def hierarchies() -> list[Hierarchy]:
             named = [option for option in options.split(",") if option.startswith("name=")]
             listed = [name for name in options.split(",") if name in _version_1_controllers()]
             found.append(Hierarchy(point, 1, ",".join(["none", *named] if named else listed)))
-    return found
+    return list(dict.fromkeys(found))
 
 
 def _version_1_controllers() -> set[str]:

@@ -476,7 +476,15 @@ def _missing_from_complaint(call: Call, words: list[str]) -> list[str]:
         return [] if lines else ["something on stderr that says what went wrong"]
     if len(lines) != 1:
         return [f"one line on stderr that says what went wrong, not {len(lines)}"]
-    return [f"a message that names {word!r}" for word in words if word not in call.errors]
+    return [f"a message that names {word!r}" for word in words if not _names(call.errors, word)]
+
+
+def _names(message: str, word: str) -> bool:
+    """Whether a message names a word; an option with one dash or two: Go's flag package has one."""
+    word = word.removeprefix("-") if word.startswith("--") else word
+    if word.isalnum():  # "lo" stands in "allowed", too
+        return re.search(rf"(?<![^\W_]){re.escape(word)}(?![^\W_])", message) is not None
+    return word in message
 
 
 def _remark(call: Call) -> list[tuple[str, str]]:

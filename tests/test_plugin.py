@@ -69,6 +69,23 @@ def test_the_whole_call_is_shown(under_test) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("said", "is_named"),
+    [("no option --nosuch", 1), ("provided but not defined: -nosuch", 1), ("no such option", 0)],
+)
+def test_an_option_may_be_named_with_one_dash(under_test, said: str, is_named: int) -> None:
+    """Go's flag package drops the second one, whatever was typed."""
+    code = TEST.replace('status=0, out="hello\\n"', 'complaint=["--nosuch"]')
+    result = under_test(f"echo {said!r} >&2", code)
+    result.assert_outcomes(passed=is_named, failed=1 - is_named)
+
+
+@pytest.mark.parametrize(("said", "is_named"), [("lo: not permitted", 1), ("not allowed", 0)])
+def test_a_short_word_is_looked_for_as_a_whole(under_test, said: str, is_named: int) -> None:
+    code = TEST.replace('status=0, out="hello\\n"', 'complaint=["lo"]')
+    under_test(f"echo {said!r} >&2", code).assert_outcomes(passed=is_named, failed=1 - is_named)
+
+
 def test_a_program_that_hangs_is_ended_and_shown_with_its_output(under_test) -> None:
     code = TEST.replace('"hello"', '"hello", seconds=0.5')
     result = under_test("echo so far; exec sleep 1000", code)

@@ -563,9 +563,12 @@ def test_at_every_moment_ps_finds_whole_records(mydocker):
     running = mydocker.start(*words, moment=moment)
     states, waiting = [], []
     for _ in moment.steps():
+        is_there = bool(container_processes(mydocker))
         look = as_far_as_it_can(mydocker, "ps", "-a", "--format", "json")
         if look.has_ended():
-            states.append(state_of_box(look.wait()))
+            state = state_of_box(call := look.wait())
+            check(state or not is_there, "a container that has a PID 1 is listed", state, call)
+            states.append(state)
         else:
             waiting.append(look)
     call = expect(running.wait(), status=0)
@@ -970,10 +973,17 @@ def earlier(part: object, seconds: int) -> object:
 
 
 def state_of_box(call: Call) -> str | None:
-    """What `ps -a --format json` says of the one called box; None if it is not listed."""
+    """What `ps -a --format json` says of the one called box; None if it is not listed.
+
+    Both containers run `true`: whoever has ended has ended with 0, and never in another way.
+    """
     expect(call, status=0, err="")
-    states = {row["Names"]: row["State"] for row in objects_in(call)}
+    rows = list(objects_in(call))
+    states = {row["Names"]: row["State"] for row in rows}
     check(states.get("before") == "exited", "the other one is still listed", call.text, call)
+    ended = [row["Status"] for row in rows if row["State"] == "exited"]
+    with_0 = all(status.startswith("Exited (0) ") for status in ended)
+    check(with_0, "`Exited (0)` for those that have ended", ended, call)
     return states.get("box")
 
 

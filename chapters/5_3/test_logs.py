@@ -142,6 +142,18 @@ def test_the_log_of_one_that_was_killed(mydocker):
 
 @task(1)
 @ours
+def test_an_end_that_somebody_keeps_holds_nobody_up(mydocker):
+    """A descriptor can be handed out of the container. When PID 1 has ended, it is over anyway."""
+    detached(mydocker, "--name", "box", "busybox", "sh", "-c", f"echo last words; {STAY}")
+    logged(mydocker, "box", b"last words\n")
+    process = container_process(mydocker)
+    with open(f"/proc/{process.pid}/fd/1", "wb"):
+        end_detached(mydocker)
+        expect(mydocker("logs", "box"), status=0, out="last words\n", err="")
+
+
+@task(1)
+@ours
 def test_the_log_of_one_whose_minder_was_killed(mydocker):
     """What has been written down stays written down, whatever process of mydocker dies."""
     mydocker.may_leave("cgroup", "file")  # until 5.6, nothing clears these away after a crash

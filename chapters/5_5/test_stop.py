@@ -127,6 +127,28 @@ def test_names_are_printed_as_they_were_typed(mydocker):
 
 
 @task(1)
+@needs("unotify")
+def test_one_that_is_just_starting_is_stopped(mydocker):
+    """It has a record, and no PID 1 yet. Who is told that it is stopped must not find it later."""
+    for moment in moments(MOMENTS):
+        words = ("run", "-d", "--rm", "--name", "box", "busybox", *STAY)
+        starting = mydocker.start(*words, moment=moment)
+        with moment:
+            stopping = mydocker.start("stop", "-t", "0", "box")
+            mydocker.host.until(stopping.has_ended, 0.5)  # or it waits for the other one
+        starting.wait()
+        call = stopping.wait()
+        if call.status == 0:
+            expect(call, out="box\n", err="")
+            left = container_processes(mydocker)
+            check(not left, "no container runs", "; ".join(map(str, left)), call)
+        else:
+            expect(call, status=1, out="", complaint=["box"])  # it was not recorded yet
+            end_detached(mydocker)
+        mydocker.host.until(lambda: not mydocker.host.processes())
+
+
+@task(1)
 def test_one_that_has_ended_is_stopped_already(mydocker):
     """What was wanted is the case. A script that stops all it started must not fail on this."""
     detached(mydocker, "--name", "box", "busybox", "sh", "-c", "exit 5")
@@ -178,7 +200,7 @@ def test_ps_tells_at_once_that_it_has_ended(mydocker):
     """`stop` and then `ps -a` in a script: the second must not see what was before the first."""
     for number in range(3):
         name = f"box-{number}"
-        asked(mydocker, f"trap 'exit {number}' TERM", name)
+        asked(mydocker, f"trap 'sleep 0.2; exit {number}' TERM", name)
         expect(mydocker("stop", name), status=0, out=f"{name}\n", err="")
         running = listed(mydocker)
         check(not running, "`ps` shows no container that runs", running)

@@ -38,6 +38,7 @@ OPTIONS = ("-m", "64m", "--pids-limit", "20")
 ROUNDS = 6  # of two commands at once
 MOMENTS = 6  # at most, at which something happens to a command
 TRACEBACK = "Traceback"
+DEPTH = 1200  # of a path of more than 4096 bytes, and of more calls than Python nests
 
 
 # Task 1: Nothing remains
@@ -431,6 +432,17 @@ def test_two_remove_one_that_has_ended(mydocker):
 
 
 @task(3)
+@needs("unotify")
+def test_remove_one_while_somebody_looks(mydocker):
+    """`ps` has found a name, and then there is nothing any more: no traceback, and no complaint."""
+    for moment in moments(MOMENTS, looks=True):
+        one_that_has_ended(mydocker)
+        looking = mydocker.start("ps", "-a", moment=moment)
+        expect(beside(mydocker, moment, "rm", "box"), status=0, out="box\n", err="")
+        expect(looking.wait(), status=0, err="")
+
+
+@task(3)
 @needs("cgroup", "unotify")
 def test_remove_one_that_ends_at_this_moment(mydocker):
     """With `--rm` it removes itself when it ends. Whoever comes second finds nothing."""
@@ -569,6 +581,24 @@ def test_nothing_is_deleted_through_a_mount(mydocker, folder):
     check(not found, "what is mounted there as it was", found, call)
     mydocker.host.run(["umount", str(point)], env=mydocker.env)
     call = expect(orderly(mydocker("rm", "-f", "box")), status=0)
+    nothing_left(mydocker, call)
+
+
+@task(4)
+@ours
+def test_a_tree_without_an_end_is_removed(mydocker):
+    """A container makes as many directories in each other as it likes. No path is long enough."""
+    detached(mydocker, "--name", "box", "busybox", *STAY)
+    first = container_process(mydocker)
+    with contextlib.ExitStack() as opened:
+        there = os.open(f"/proc/{first.pid}/root", os.O_RDONLY | os.O_DIRECTORY)
+        opened.callback(os.close, there)
+        for _ in range(DEPTH):
+            os.mkdir("below", dir_fd=there)
+            there = os.open("below", os.O_RDONLY | os.O_DIRECTORY, dir_fd=there)
+            opened.callback(os.close, there)
+    kill_with_its_minder(mydocker, first)
+    call = expect(mydocker("rm", "-f", "box"), status=0, out="box\n", err="")
     nothing_left(mydocker, call)
 
 

@@ -1,6 +1,7 @@
 """Chapter 5.8: the environment that a container sees."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ ODD = {
     "HASH": "a # b",
     "BACKSLASH": "a\\nb\\",
     "OTHERS": "zwölf €",
+    "NO_ENDS_OF_LINES": "a\x0bb\x0cc\x1dd\x85e\u2028f",
     "LONG": "x" * 100_000,
     "lower.case-name": "yes",
 }
@@ -92,6 +94,17 @@ def test_a_path_of_its_own(mydocker):
     contains(run(mydocker, "-e", "PATH", env={"PATH": "/bin:/callers"}), PATH="/bin:/callers")
     call = mydocker("run", "--rm", "-e", "PATH=/nonexistent:/tmp", "busybox", *SHOW)
     expect(call, status=127, out="", complaint=["cat"])
+
+
+@task(1)
+@ours
+def test_it_is_not_the_environment_of_mydocker(mydocker):
+    """What is asked for is for the container: `run` unpacks an image with its own PATH."""
+    images = mydocker.root / "images"
+    packing = ["tar", "-C", str(images / "busybox"), "-cf", str(images / "fresh.tar"), "."]
+    subprocess.run(packing, check=True)
+    words = ("-e", "PATH=/nowhere", "-e", "LD_PRELOAD=/nowhere.so", "fresh", "/bin/echo", "started")
+    expect(mydocker("run", "--rm", *words), status=0, out="started\n", err="")
 
 
 @task(1)

@@ -1,6 +1,7 @@
 """The `mydocker` fixture: the program under test, on a scratch host of the test's own."""
 
 import shutil
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -254,7 +255,8 @@ class ScratchHosts:
     def clear(self, top: Path) -> None:
         """Remove what was laid out, and what has come to it. Nobody may use it any more."""
         self.images.give_back(top / IMAGE)
-        shutil.rmtree(top)
+        # A container may have made a tree that is too deep for shutil.rmtree.
+        subprocess.run(["rm", "-rf", "--one-file-system", str(top)], check=True)
 
 
 @pytest.fixture(scope="session")

@@ -121,6 +121,7 @@ def test_claims_are_found_by_rule() -> None:
         ("And do *not* go.", True),
         ("They do not go.", False),
         ("Only a contract promises that.", False),
+        ("A shell knows `trap ''`.", False),
     ],
 )
 def test_what_claims(words: str, is_one: bool) -> None:
@@ -204,7 +205,7 @@ def test_the_document_has_each_claim_and_counts_them(catalogue: Catalogue) -> No
 # The lessons of this clone -----------------------------------------------------------------------
 
 THERE = Catalogue(clone.here())
-GAPS = 70  # claims without a tooth that are known: fewer with each chapter that is gone through
+GAPS = 15  # claims without a tooth that are known: fewer with each chapter that is gone through
 
 
 def test_each_claim_of_a_lesson_has_a_tooth() -> None:

@@ -84,15 +84,21 @@ def claims_of(lesson: str) -> list[str]:
             found[block.text] = None
             continue
         sentences = _END_OF_A_SENTENCE.split(block.text)
-        traps_follow = bool(TRAP.search(sentences[-1])) and not block.is_item
+        traps_follow = _names_a_trap(sentences[-1]) and not block.is_item
         in_a_trap = False
         for sentence in sentences:
-            in_a_trap |= bool(TRAP.search(sentence))
+            in_a_trap |= _names_a_trap(sentence)
             if in_a_trap or _is_a_claim(sentence, block.section):
                 found[sentence] = None
         if traps_follow and _a_list_follows(blocks, block):
             del found[sentences[-1]]  # "Traps:" claims nothing by itself
     return list(found)
+
+
+def _names_a_trap(sentence: str) -> bool:
+    return (
+        TRAP.search(re.sub("`[^`]*`", "", sentence)) is not None
+    )  # the shell has a `trap` as well
 
 
 def _is_a_claim(sentence: str, section: str) -> bool:

@@ -19,6 +19,7 @@ from pathlib import Path
 from dojo import machine
 from dojo.clone import Clone
 from dojo.errors import KataError
+from dojo.rows import readable
 from dojo.scratch import Call, ScratchHost, groups
 from dojo.scratch.calls import describe_status, show
 
@@ -82,7 +83,7 @@ def trouble_of(words: Sequence[str], clone: Clone) -> Trouble | None:
             call = host.run(argv, env=environment, cwd=directory, seconds=SECONDS)
         finally:
             host.close()
-    rows = _why(call, clone)
+    rows = [(name, readable(text)) for name, text in _why(call, clone)]
     return [("ran", ran or shlex.join(argv)), *rows] if rows else None
 
 
@@ -104,11 +105,10 @@ def _why(call: Call, clone: Clone) -> Trouble:
 
 def _beginning(output: bytes) -> str:
     more = f"\n… and {len(output) - _SHOWN} bytes more" if len(output) > _SHOWN else ""
-    return show(output[:_SHOWN]).replace(_INDENTED, "\n") + more
+    return show(output[:_SHOWN]) + more
 
 
 _SHOWN = 400  # bytes of each stream
-_INDENTED = "\n" + " " * 10  # how `show` begins further lines
 _MISSING = re.compile(r": No module named '?mydocker")
 _TRACEBACK = "Traceback (most recent call last):"
 

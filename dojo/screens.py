@@ -1,6 +1,7 @@
 """How the tool speaks: consoles, pagers, the words that a person is to type."""
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -17,8 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dojo.clone import Clone
-
-NAME_WIDTH = 9  # of the words before the rows of a lesson, as the pytest plugin aligns them
+from dojo.rows import NAME_WIDTH, laid_out, readable
 
 
 def console() -> Console:
@@ -117,17 +117,17 @@ def lesson(console: Console, text: str) -> RenderableType:
     text: as `dojo.plugin.hooks.lesson_of` makes it: a title, then rows of a name and a text, whose
     further lines are indented as deep as their first. Any other text is shown as it is.
     """
-    title, *lines = text.splitlines() or [""]
+    title, *lines = text.split("\n")
     rows = list(_rows(lines))
-    return Group(Text(title, "bold"), table(console, rows)) if rows else Text(text)
+    if not rows:
+        return Text(readable(text, most=50_000, lines=500))
+    return Group(Text(title, "bold"), table(console, rows))
 
 
 def table(console: Console, rows: Iterable[tuple[str, str]]) -> RenderableType:
     """Rows of a name and a text, wrapped where there is a terminal."""
     if not console.is_terminal:
-        deep = " " * (2 + NAME_WIDTH + 1)
-        lines = [f"  {name:<{NAME_WIDTH}} {text}".replace("\n", f"\n{deep}") for name, text in rows]
-        return Text("\n".join(lines))
+        return Text(laid_out(rows, NAME_WIDTH, margin=2, gap=1))
     grid = Table.grid(padding=(0, 1))
     grid.add_column(width=NAME_WIDTH, no_wrap=True)
     grid.add_column(overflow="fold")
@@ -149,6 +149,9 @@ STYLES = {
 }
 
 
+_NAME = re.compile(r"[a-z]+( [a-z]+)?")  # "found", "held up"
+
+
 def _rows(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
     """The rows of a lesson; none if the lines are not those of a lesson."""
     rows: list[tuple[str, list[str]]] = []
@@ -157,7 +160,7 @@ def _rows(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
         name, content = line[2 : len(deep) - 1].strip(), line[len(deep) :]
         if line.startswith(deep) and rows:
             rows[-1][1].append(content)
-        elif line.startswith("  ") and name.isidentifier() and line[len(deep) - 1] == " ":
+        elif line.startswith("  ") and _NAME.fullmatch(name) and line[len(deep) - 1 :][:1] == " ":
             rows.append((name, [content]))
         else:
             return iter(())

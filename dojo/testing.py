@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dojo import machine
+from dojo.rows import laid_out, readable
 from dojo.scratch import Call, Moment, Process, Running
 from dojo.scratch.calls import describe_status, show
 from dojo.scratch.groups import start_time
@@ -66,7 +67,7 @@ class Unmet(AssertionError):
 
     def __init__(self, rows: Iterable[tuple[str, str]]) -> None:
         self.rows = list(rows)
-        super().__init__("\n".join(f"{name:<8}  {text}" for name, text in self.rows))
+        super().__init__(laid_out((name, readable(text)) for name, text in self.rows))
 
 
 def expect(
@@ -446,7 +447,23 @@ def check(condition: object, expected: str, got: object, call: Call | None = Non
     __tracebackhide__ = True
     if not condition:
         rows = call.rows() if call else []
-        raise Unmet([*rows, ("found", str(got)), ("expected", expected)])
+        raise Unmet([*rows, ("found", described(got)), ("expected", expected)])
+
+
+def described(got: object) -> str:
+    """What a test has found, as it is told: never how Python writes an object of ours."""
+    if isinstance(got, bytes | bytearray):
+        return show(bytes(got))
+    if isinstance(got, list | tuple | set | frozenset) and not _is_plain(got):
+        return "; ".join(map(str, got))
+    return str(got) or "(nothing)"
+
+
+def _is_plain(several: Iterable[object]) -> bool:
+    return all(isinstance(each, _PLAIN) for each in several)
+
+
+_PLAIN = (str, bytes, int, float, type(None), list, tuple, dict)
 
 
 def _belongs_to(process: Process, identity: str) -> bool:

@@ -86,6 +86,29 @@ def test_what_is_set_for_other_runs_of_pytest_changes_nothing(
     assert learner.types("check", "3.1", "-n", workers, **set_up).stdout == usual.stdout
 
 
+OUTPUT = '''\
+from dojo.testing import check, task
+
+
+@task(1)
+def test_other(mydocker):
+    """It is so."""
+    check(False, "nothing", "one\\n\\nx\\n  ran   \\x1b[2J\\u2028\\r" + 1000000 * "\\0")
+'''
+
+
+def test_what_a_program_wrote_stays_in_its_row_whatever_it_is(learner: Learner) -> None:
+    (learner.clone.chapters / "3_2/test_more.py").write_text(OUTPUT)
+    learner.knows("five")
+    done = learner.types("check", "3.2")
+    assert done.stderr == ""
+    lesson = done.stdout[done.stdout.index("3.2 task 1") :].split("\n\n")[0].splitlines()
+    assert lesson[1:4] == ["  found     one", " " * 12, "            x"]
+    assert lesson[4].startswith(r"              ran   \x1b[2J\u2028\r\x00\x00")
+    assert lesson[5] == "            … (the middle of 1000021 characters is left out) …"
+    assert len(done.stdout) < 4000
+
+
 def test_all_shows_every_failure_in_full_and_in_the_order_of_tasks(learner: Learner) -> None:
     learner.knows("one")
     done = learner.types("check", "3.1", "--all")

@@ -13,6 +13,7 @@ from dojo.errors import KataError
 from dojo.labs import choice
 from dojo.labs.remote import Remote
 from dojo.plugin.fixtures import RUN, Mydocker, command_under_test
+from dojo.rows import NAME_WIDTH, laid_out, readable
 from dojo.testing import Unmet
 
 CATALOGUE = pytest.StashKey[Catalogue]()
@@ -267,9 +268,9 @@ def lesson_of(item: pytest.Item, chapter: Chapter, error: Unmet) -> str:
     number = task_of(item)
     section = chapter.tasks[number - 1]
     rows.append(("read", f'chapters/{chapter.folder.name}/README.md, "{section}"'))
-    lines = [f"{chapter.number} task {number}: {title_of(item)}"]
-    lines += [f"  {name:<9} {text.replace(chr(10), chr(10) + '  ')}" for name, text in rows]
-    return "\n".join(lines)
+    title = f"{chapter.number} task {number}: {title_of(item)}"
+    shown = [(name, readable(text)) for name, text in rows]
+    return f"{title}\n{laid_out(shown, NAME_WIDTH, margin=2, gap=1)}"
 
 
 def where_it_was_held_up(item: pytest.Item) -> list[tuple[str, str]]:

@@ -9,11 +9,11 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from dojo.rows import laid_out, readable
+
 KEPT_BYTES = (
     16 * 1024 * 1024
 )  # of each stream; the rest is read and counted, so that nothing blocks
-SHOWN_BYTES, SHOWN_LINES = 2000, 25
-INDENT = "\n" + " " * 10
 
 
 @dataclass
@@ -115,7 +115,7 @@ class Call:
         return self.err.decode(errors="replace")
 
     def __repr__(self) -> str:
-        return "\n".join(f"{name:<8}  {value}" for name, value in self.rows())
+        return laid_out(self.rows())
 
     def rows(self) -> list[tuple[str, str]]:
         """The whole call, as pairs of what it is and what it was."""
@@ -131,16 +131,14 @@ def describe_status(status: int | None) -> str:
 
 
 def show(content: bytes) -> str:
-    """Output as a person can read it: strange bytes escaped, much of it cut."""
+    """Output as a person can read it: strange bytes escaped, the middle of much of it left out."""
     if not content:
         return "(nothing)"
-    head = b"".join(content[:SHOWN_BYTES].splitlines(keepends=True)[:SHOWN_LINES])
-    text = head.decode(errors="backslashreplace")
-    shown = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
-    lines = shown.removesuffix("\n").split("\n")
-    if len(content) > len(head):
-        lines.append(f"… and {len(content) - len(head)} bytes more")
-    return INDENT.join(lines)
+    ends = content if len(content) <= 2 * _ENDS else content[:_ENDS] + content[-_ENDS:]
+    return readable(ends.decode(errors="backslashreplace"), f"{len(content)} bytes")
+
+
+_ENDS = 10_000  # more than are shown
 
 
 def show_command(argv: Sequence[str | bytes]) -> str:

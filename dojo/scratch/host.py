@@ -29,7 +29,7 @@ PACKET = 1 << 16
 LET_GO_SECONDS = 2.0  # how long output may stay open after its program has ended
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Process:
     """A process of a scratch host.
 
@@ -59,6 +59,8 @@ class Process:
     def __str__(self) -> str:
         zombie = " (a zombie: it has ended, and nobody has waited for it)"
         return f"process {self.inner} `{self.command}`" + (zombie if self.state == "Z" else "")
+
+    __repr__ = __str__  # in a message, too, that shows a list of them
 
 
 class ScratchHost:
@@ -271,6 +273,9 @@ class Running:
         self.inner = inner
         self.shown = shown
         self._ends = ends
+
+    def __repr__(self) -> str:
+        return f"`{self.shown}`"
 
     @property
     def pid(self) -> int:

@@ -9,7 +9,20 @@ from pathlib import Path
 import pytest
 
 from dojo.plugin.fixtures import Mydocker
-from dojo.testing import CALLERS, check, drawn, expect, first_process, ours, started, task, vm
+from dojo.scratch import Moment
+from dojo.testing import (
+    CALLERS,
+    check,
+    drawn,
+    end,
+    expect,
+    first_process,
+    needs,
+    ours,
+    started,
+    task,
+    vm,
+)
 
 NAMESPACES = ("uts", "pid", "mnt", "net", "ipc")
 UNPRIVILEGED = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin")
@@ -56,6 +69,19 @@ def test_a_command_that_is_killed_ends_with_128_and_the_signal(mydocker):
     running = started(mydocker.start("run", "busybox", "sh", "-c", "echo ready; exec sleep 1000"))
     os.kill(first_process(running).pid, signal.SIGKILL)
     expect(running.wait(), status=128 + signal.SIGKILL)
+
+
+@task(1)
+@pytest.mark.parametrize(("program", "status"), [("no-such-program", 127), ("/etc/passwd", 126)])
+def test_a_missing_program_is_told(mydocker, program, status):
+    """There is nothing to become for the child: it says so, once, and ends, but not with 0.
+
+    If it goes on, it is a second parent, and waits for a child that it does not have.
+    """
+    expect(mydocker("run", "--rm", "busybox", "true"), status=0)
+    call = expect(mydocker("run", "--rm", "busybox", program), out="", complaint=[program])
+    wanted = f"status 125; from chapter 3.3 on, it is {status}"
+    check(call.status in (125, status), wanted, call.status, call)
 
 
 # Task 2: Streams
@@ -141,6 +167,23 @@ def test_each_namespace_is_a_new_one(mydocker, name):
     inside = call.text.strip()
     check(inside.startswith(f"{name}:["), f"the {name} namespace's number", call.text, call)
     check(inside != outside, f"a {name} namespace that is not the caller's", inside, call)
+
+
+@task(3)
+def test_the_parent_stays_outside(mydocker):
+    """What is unshared before the fork, both sides share: a mount inside is one for the parent.
+
+    It would live among the container's mounts, and in its root, once there is one.
+    """
+    running = started(mydocker.start("run", "busybox", "sh", "-c", "echo ready; exec sleep 1000"))
+    inside, parent = f"/proc/{first_process(running).pid}", f"/proc/{running.pid}"
+    for name in NAMESPACES:
+        found = os.readlink(f"{parent}/ns/{name}")
+        outside = os.readlink(f"/proc/{mydocker.host.pid}/ns/{name}")
+        theirs = os.readlink(f"{inside}/ns/{name}")
+        expected = f"`run` itself is in the {name} namespace of its caller, {outside}"
+        check(found == outside, expected, f"{found}; the container is in {theirs}")
+    end(running)
 
 
 @task(3)
@@ -287,7 +330,7 @@ def test_a_signal_that_the_command_does_not_handle_is_ignored(mydocker):
     script = "echo ready; read line; echo $line; exit 9"
     running = started(mydocker.start("run", "-i", "busybox", "sh", "-c", script, stdin=None))
     running.send(signal.SIGTERM)
-    mydocker.host.until(lambda: has_taken_its_signals(running))
+    mydocker.host.until(lambda: has_taken_its_signals(running.pid))
     with contextlib.suppress(BrokenPipeError):
         running.type(b"still here\n")
     expect(running.wait(), status=9, out="ready\nstill here\n")
@@ -302,6 +345,45 @@ def test_ctrl_c_reaches_the_command(mydocker):
     running = started(mydocker.start(*words, terminal=True))
     running.type(b"\x03")
     expect(running.wait(), status=42)
+
+
+@task(6)
+def test_ctrl_c_comes_once_without_t(mydocker):
+    """The terminal sends SIGINT to all that is in its foreground, and `run` passes it on.
+
+    A command that is in the foreground beside `run` gets it twice: many take two for "at once!".
+    """
+    script = "n=0; trap 'n=$((n + 1))' INT; trap 'exit 4$n' TERM; echo ready"
+    script += "; while :; do sleep 777 & wait; done"
+    running = started(mydocker.start("run", "busybox", "sh", "-c", script, terminal=True))
+    first, parent, host = first_process(running).pid, running.pid, mydocker.host
+    running.send(signal.SIGSTOP)  # it passes nothing on for now
+    host.until(lambda: state_of(parent) == "T")
+    running.type(b"\x03")
+    host.until(lambda: pending_in(parent))
+    host.until(lambda: has_taken_its_signals(first))
+    running.send(signal.SIGCONT)
+    host.until(lambda: has_taken_its_signals(parent))
+    host.until(lambda: has_taken_its_signals(first))
+    running.send(signal.SIGTERM)
+    call = running.wait()
+    check(call.status == 41, "SIGINT comes once (status 41), not twice (42)", call.status, call)
+
+
+@task(6)
+def test_the_terminal_is_the_callers_again(mydocker):
+    """Who is not in the foreground cannot read: after `run -it`, a script could ask nothing more.
+
+    An interactive shell takes the foreground back by itself, so there you would not notice.
+    """
+    script = '"$@" || exit; echo ended; read line && echo "got $line"'
+    words = ("run", "-it", "busybox", "echo", "in there")
+    running = mydocker.start(*words, before=("sh", "-c", script, "sh"), terminal=True)
+    started(running, b"ended")
+    running.type(b"a word\n")
+    call = running.wait()
+    read = call.status == 0 and "got a word" in call.text.splitlines()
+    check(read, "the caller's script reads `a word` from the terminal", call.text, call)
 
 
 @task(6)
@@ -328,6 +410,30 @@ def test_the_container_dies_with_the_process_that_minds_it(mydocker):
     host = mydocker.host
     left = host.until(lambda: not host.processes()) or host.processes()
     check(left is True, "no process of the container is left", left, call)
+
+
+@task(6)
+@ours
+@needs("unotify")
+def test_a_parent_that_died_just_before_is_noticed(mydocker):
+    """prctl(PR_SET_PDEATHSIG) is about deaths to come. For one that has been, no signal comes.
+
+    Here `run` is killed right before its child calls prctl: nobody would ever end the container.
+    """
+    mydocker.may_leave("cgroup", "file")  # until 5.6, nothing clears these away after a crash
+    host, words = mydocker.host, ("run", "busybox", "sleep", "1000")
+    moment = Moment(None, also=["prctl"])
+    running = mydocker.start(*words, moment=moment)
+    with moment:
+        end(running)
+    for number in [n for n, name in enumerate(moment.seen) if name == "prctl"]:
+        held = Moment(number, also=["prctl"])
+        running = mydocker.start(*words, moment=held)
+        with held:
+            running.kill()
+            host.until(running.has_ended)
+        left = host.until(lambda: not host.processes()) or host.processes()
+        check(left is True, "no process of the container is left", left, running.wait())
 
 
 @task(6)
@@ -410,12 +516,25 @@ def test_an_unknown_command_of_mydocker_is_told(mydocker):
     expect(mydocker("rum", "busybox", "true"), status=1, out="", complaint=["rum"])
 
 
-def has_taken_its_signals(running) -> bool:
+def has_taken_its_signals(pid: int) -> bool:
     """Whether a process has dealt with its signals, and waits again; or has ended."""
+    return not pending_in(pid) and state_of(pid) in ("S", None)
+
+
+def pending_in(pid: int) -> bool:
+    """Whether a signal is on its way to a process; not to one that has ended."""
+    rows = status_of(pid)
+    return any(int(rows.get(name, "0"), 16) for name in ("SigPnd", "ShdPnd"))
+
+
+def state_of(pid: int) -> str | None:
+    return status_of(pid).get("State", " ").strip()[:1] or None
+
+
+def status_of(pid: int) -> dict[str, str]:
+    """What proc_pid_status(5) tells of a process; nothing of one that has ended."""
     try:
-        text = Path(f"/proc/{running.pid}/status").read_text()
+        text = Path(f"/proc/{pid}/status").read_text()
     except (ProcessLookupError, FileNotFoundError):
-        return True
-    rows = dict(line.split(":", 1) for line in text.splitlines())
-    pending = any(int(rows[name], 16) for name in ("SigPnd", "ShdPnd"))
-    return not pending and rows["State"].split()[0] == "S"
+        return {}
+    return dict(line.split(":", 1) for line in text.splitlines())

@@ -18,7 +18,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -49,13 +49,22 @@ class Moment:
     change does not come: they have ended, or wait for somebody else. At its end they go on.
 
     number: from 0; None if they are not to be held up at all. looks: to look at what others change
-    counts as a change, too. alone: the others are not held up. seen: the names of those that
-    they have begun. came: whether they were held up, and before: which change.
+    counts as a change, too. also: the names of more system calls that count. alone: the others are
+    not held up. seen: the names of those that they have begun. came: whether they were held up, and
+    before: which change.
     """
 
-    def __init__(self, number: int | None, *, looks: bool = False, alone: bool = False) -> None:
+    def __init__(
+        self,
+        number: int | None,
+        *,
+        looks: bool = False,
+        also: Sequence[str] = (),
+        alone: bool = False,
+    ) -> None:
         self.number = number
         self.looks = looks
+        self.also = also
         self.alone = alone
         self.seen: list[str] = []
         self.came = False
@@ -69,7 +78,7 @@ class Moment:
         """The system calls to ask about, as inside.py takes them."""
         flags = (0,) if self.looks else changes.MAKES_OR_EMPTIES
         opens = [(name, path + 1, flag) for name, path in changes.OPENS.items() for flag in flags]
-        names = [*changes.PATHS, *([changes.LOOKS] if self.looks else [])]
+        names = [*changes.PATHS, *([changes.LOOKS] if self.looks else []), *self.also]
         return [(name, 0, 0) for name in names] + opens
 
     def begin(self, host: "ScratchHost") -> int:

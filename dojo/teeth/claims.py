@@ -1,9 +1,9 @@
 """What the lessons claim, and which test and which wrong solution stand behind each claim.
 
 A claim is a sentence of a lesson that says must, never or always, that forbids something, or that
-names a trap; in the contract also one that says only, nothing or nobody. A chapter's `claims.toml`
-names for each the tests that check it, and the wrong solutions that do what it forbids: its teeth.
-Where nothing can test it, the sentence itself says so.
+names a trap; in the contract also one that says no or not, nothing, nobody or only. A chapter's
+`claims.toml` names for each the tests that check it, and the wrong solutions that do what it
+forbids: its teeth. Where nothing can test it, the sentence itself says so.
 """
 
 import re
@@ -29,7 +29,7 @@ CONTRACT = "The contract"
 CLAIMS = re.compile(r"\b(must|never|always)\b", re.IGNORECASE)
 FORBIDS = re.compile(r"\**((and|but|so) )?(do \*?not\*?|don't)\b", re.IGNORECASE)
 TRAP = re.compile(r"\btraps?\b", re.IGNORECASE)
-PROMISES = re.compile(r"\b(only|nothing|nobody|no one|not one)\b", re.IGNORECASE)
+PROMISES = re.compile(r"\b(only|nothing|nobody|no|not|none)\b", re.IGNORECASE)
 UNTESTED = re.compile(r"\b(nothing tests|no test)\b", re.IGNORECASE)
 
 _END_OF_A_SENTENCE = re.compile(
@@ -96,12 +96,16 @@ def claims_of(lesson: str) -> list[str]:
 
 
 def _names_a_trap(sentence: str) -> bool:
-    return (
-        TRAP.search(re.sub("`[^`]*`", "", sentence)) is not None
-    )  # the shell has a `trap` as well
+    return TRAP.search(_words(sentence)) is not None
+
+
+def _words(sentence: str) -> str:
+    """What is said, without code: a shell has a `trap` of its own, and `ps` a `--no-trunc`."""
+    return re.sub("`[^`]*`", "", sentence)
 
 
 def _is_a_claim(sentence: str, section: str) -> bool:
+    sentence = _words(sentence)
     if CLAIMS.search(sentence) or FORBIDS.match(sentence):
         return True
     return section == CONTRACT and bool(PROMISES.search(sentence))
@@ -238,8 +242,8 @@ _INTRODUCTION = """\
 
 A claim is a sentence of a lesson that says must, never or always, that forbids something, or that
 names a trap, and each trap of a list of them; in the section "The contract" also a sentence that
-says only, nothing or nobody. The sections that show what the kernel does, how others do it, and
-those with questions and further reading claim nothing about a solution.
+says no or not, nothing, nobody or only. The sections that show what the kernel does, how others do
+it, and those with questions and further reading claim nothing about a solution.
 
 A claim has a tooth if there is a wrong solution that does what it forbids, and a test that notices;
 `tests/test_wrong.py` runs each of them. Where nothing can test a claim, the sentence says so."""

@@ -204,18 +204,47 @@ def test_nothing_is_left_of_a_host_that_was_killed(host: ScratchHost) -> None:
     assert all(directory.exists() for directory in host.groups.directories())
 
 
+def test_a_tree_that_is_left_is_one_leak(host: ScratchHost, tmp_path: Path) -> None:
+    before = leaks.take(host, [tmp_path])
+    for name in ("bin/sh", "bin/ls", "etc/group"):
+        (tmp_path / "rootfs" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "rootfs" / name).touch()
+    found = leaks.compare(before, leaks.take(host, [tmp_path]))
+    assert [leak.what for leak in found] == [f"{tmp_path}/rootfs was left, with 5 more in it"]
+
+
+def test_a_record_of_a_container_with_rm_is_a_leak(tmp_path: Path) -> None:
+    for name in ("box", "box2", "of-a-nameless-one"):
+        (tmp_path / "root/containers" / name).mkdir(parents=True)
+    assert not leaks.of_containers(tmp_path, {"box", "box2"}, 1)
+    found = [leak.what for leak in leaks.of_containers(tmp_path, {"box", "box2"}, 0)]
+    left = tmp_path / "root/containers/of-a-nameless-one"
+    assert found == [f"{left} was left, of a container with --rm"]
+
+
 def test_what_is_there_to_stay_is_no_leak(host: ScratchHost, tmp_path: Path) -> None:
     """Images, and what belongs to a container that has a record: it goes when that is removed."""
     before = leaks.take(host, [tmp_path])
     root = tmp_path / "root"
-    for place in ("images/busybox/bin", "containers/box", "writeLayer/box/etc", "mnt/box", "work"):
+    for place in (
+        "images/busybox/bin",
+        "containers/box",
+        "writeLayer/box/etc",
+        "mnt/box",
+        "work",
+        "run",
+    ):
         (root / place).mkdir(parents=True)
     (root / "images/busybox.tar").touch()
     found = leaks.compare(before, leaks.take(host, [tmp_path]))
     assert [leak.what for leak in found] == [f"{root} was left"]
+    before = leaks.take(host, [tmp_path])
+    (root / "run/box").touch()
+    assert f"{root}/run/box" in leaks.take(host, [tmp_path]).files
+    (root / "run/box").unlink()
     (root / "mnt/other").mkdir()
     found = leaks.compare(before, leaks.take(host, [tmp_path]))
-    assert f"{root}/mnt/other was left" in [leak.what for leak in found]
+    assert f"{root}/mnt was left, with 1 more in it" in [leak.what for leak in found]
     shutil.rmtree(root / "containers")
     found = leaks.compare(before, leaks.take(host, [tmp_path]))
-    assert f"{root}/writeLayer/box was left" in [leak.what for leak in found]
+    assert f"{root}/writeLayer was left, with 2 more in it" in [leak.what for leak in found]

@@ -799,6 +799,7 @@ def test_a_broken_record_does_not_hide_the_others(mydocker):
     """The disk was full, somebody edited it, another program made it: `ps` shows all the others."""
     expect(mydocker("run", "--name", "ended", "busybox", "sh", "-c", "exit 5"), status=5)
     good = record_of(mydocker, "ended").read_bytes()
+    mydocker.kept.add("broken")
     broken = mydocker.root / "containers" / "broken"
     detached(mydocker, "--rm", "--name", "running", "busybox", *STAY)
     for kind, content in BROKEN.items():
@@ -841,6 +842,7 @@ def test_what_is_no_record_does_not_hide_the_others(mydocker, make):
     expect(mydocker("run", "--name", "ended", "busybox", "sh", "-c", "exit 5"), status=5)
     record_of(mydocker, "ended")
     make(mydocker.root / "containers" / "broken")
+    mydocker.kept.add("broken")
     detached(mydocker, "--rm", "--name", "running", "busybox", *STAY)
     others_are_shown(mydocker, make.__name__.replace("_", " "))
     end_detached(mydocker)
@@ -853,6 +855,7 @@ def test_run_works_beside_a_broken_record(mydocker, kind):
     """One record that cannot be read is no reason to start no container any more."""
     expect(mydocker("run", "--name", "ended", "busybox", "sh", "-c", "exit 5"), status=5)
     good = record_of(mydocker, "ended").read_bytes()
+    mydocker.kept.add("broken")
     broken = mydocker.root / "containers" / "broken"
     broken.mkdir()
     content = BROKEN[kind]

@@ -1,5 +1,6 @@
 """The `mydocker` fixture: the program under test, on a scratch host of the test's own."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,10 @@ from dojo.scratch.place import session_directory
 RUN = pytest.StashKey["Mydocker"]()
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 IMAGE = "root/images/busybox"  # in what is laid out for a test
+WITH_A_VALUE = (
+    *("--name", "-m", "--memory", "--cpu-shares", "--cpuset-cpus", "--pids-limit"),
+    *("-v", "--volume", "-e", "--env", "--env-file"),
+)
 SECONDS = 20.0  # for one call; a hanging one is ended and reported
 SETTLE_SECONDS = 3.0  # for what the kernel and a killed parent's children still have to do
 
@@ -28,6 +33,7 @@ class Mydocker:
 
     host: the scratch host that it runs on. root: its MYDOCKER_ROOT. directory: where it is called,
     an empty one. calls: what was run so far, in order. held_up: what was last held up, and where.
+    kept: the names of containers whose records may stay: of those without --rm.
     """
 
     def __init__(self, command: Sequence[str], host: ScratchHost, root: Path, caches: Path) -> None:
@@ -46,6 +52,8 @@ class Mydocker:
             "PYTHONPYCACHEPREFIX": str(caches),
         }
         self.pardoned: set[str] = set()
+        self.kept: set[str] = set()
+        self._nameless = 0  # how many of these were given none
         self.new = leaks.take(host, [root])
 
     def __call__(
@@ -63,6 +71,7 @@ class Mydocker:
         holding: descriptors that it finds open as 3, 4, … before: a program and its options that
         starts it, such as `setpriv --bounding-set=-sys_admin`.
         """
+        self._note(words)
         call = self.host.run(
             [*before, *self.command, *self.spelled(words)],
             stdin=stdin,
@@ -88,6 +97,7 @@ class Mydocker:
 
         terminal: on a terminal of its own. moment: at which it is held up.
         """
+        self._note(words)
         # To keep a compiled module is a change, too, but of the first start only.
         same_each_time = {"PYTHONDONTWRITEBYTECODE": "1"} if moment else {}
         if moment and moment.number is not None:
@@ -133,6 +143,23 @@ class Mydocker:
     def notice(self) -> None:
         """Give it the time to hear that a container has ended, whose minder has ended too."""
 
+    def _note(self, words: Sequence[str | bytes]) -> None:
+        """Remember a container that stays when it has ended: one that is run without --rm."""
+        if words[:1] != ("run",):
+            return
+        name, rest = "", [os.fsdecode(word) for word in words[1:]]
+        while rest and rest[0].startswith("-") and rest[0] != "--":
+            option, _, value = rest.pop(0).partition("=")
+            if option == "--rm":
+                return
+            if option in WITH_A_VALUE and not value and rest:
+                value = rest.pop(0)
+            name = value if option == "--name" else name
+        if name:
+            self.kept.add(name)
+        else:
+            self._nameless += 1
+
     def may_leave(self, *kinds: str) -> None:
         """Pardon leaks of these kinds in this test, see `leaks.DEALT_WITH`."""
         self.pardoned.update(kinds)
@@ -154,7 +181,9 @@ class Mydocker:
         return self.left_behind()
 
     def _compare(self) -> list[leaks.Leak]:
-        found = leaks.compare(self.new, leaks.take(self.host, [self.root.parent]))
+        directories = [self.root.parent]
+        found = leaks.compare(self.new, leaks.take(self.host, directories))
+        found += leaks.of_containers(self.root.parent, self.kept, self._nameless)
         return [leak for leak in found if leak.kind not in self.pardoned]
 
 

@@ -81,15 +81,44 @@ def compare(before: Snapshot, after: Snapshot) -> list[Leak]:
         *_new("cgroup", "the cgroup {} was left", before.groups, after.groups),
         *_new("interface", "the interface {} was left", before.interfaces, after.interfaces),
         *_new("interface", "the interface {} is gone", after.interfaces, before.interfaces),
-        *_new("file", "{} was left", before.files, after.files),
+        *_new_files(before.files, after.files),
         *_firewall_changes(before.firewall, after.firewall),
         *_fact_changes(before.facts, after.facts),
     ]
 
 
+def of_containers(directory: Path, kept: set[str], nameless: int) -> list[Leak]:
+    """Records that were left of containers with --rm, in each MYDOCKER_ROOT below a directory.
+
+    To `compare` a record is there to stay: only who typed the commands knows which one is not.
+    kept: the names of containers without --rm. nameless: how many of these were given none.
+    """
+    entries = [entry for place in directory.glob("*/containers") for entry in place.iterdir()]
+    left = [e for e in sorted(entries) if e.name not in kept and not e.name.startswith(".")]
+    if len(left) <= nameless:
+        return []
+    return [Leak("file", f"{entry} was left, of a container with --rm") for entry in left]
+
+
 def _new(kind: str, sentence: str, before: frozenset[str], after: frozenset[str]) -> Iterator[Leak]:
     for thing in sorted(after - before):
         yield Leak(kind, sentence.format(thing))
+
+
+def _new_files(before: frozenset[str], after: frozenset[str]) -> Iterator[Leak]:
+    """Each tree once, by its top: an image that was unpacked has some four hundred files."""
+    new = after - before
+    below = Counter(top for path in new if (top := _top(path, new)) != path)
+    for path in sorted(new):
+        if _top(path, new) == path:
+            more = f", with {below[path]} more in it" if below[path] else ""
+            yield Leak("file", f"{path} was left{more}")
+
+
+def _top(path: str, new: frozenset[str]) -> str:
+    while (above := path.rpartition("/")[0]) in new:
+        path = above
+    return path
 
 
 def _firewall_changes(before: str, after: str) -> Iterator[Leak]:
@@ -134,6 +163,8 @@ def _stays(here: Path, name: str) -> bool:
     """
     if name == "images":
         return True
+    if name in OF_THE_PROGRAM and (here / "images").is_dir():
+        return not any((here / name).iterdir())
     if name in OF_CONTAINERS:
         # Once there are records, the directories above those of each container are there, too.
         return (here / "containers").is_dir() and not _of_nobody(here, name)
@@ -141,6 +172,8 @@ def _stays(here: Path, name: str) -> bool:
 
 
 OF_CONTAINERS = ("containers", "writeLayer", "mnt", "work")
+# What a program may keep for itself in MYDOCKER_ROOT, as long as it is empty.
+OF_THE_PROGRAM = ("layers", "locks", "logs", "run", "state", "tmp")
 
 
 def _of_nobody(here: Path, name: str) -> bool:

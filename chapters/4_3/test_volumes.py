@@ -790,17 +790,17 @@ def test_a_directory_that_cannot_be_made_is_refused(mydocker, folder):
 @task(5)
 @ours
 @pytest.mark.parametrize(
-    ("words", "status"),
+    ("words", "status", "named"),
     [
-        (["no-such-image", "true"], 125),
-        (["-m", "1k", "busybox", "true"], 125),
-        (["-v", "/etc/passwd:/etc", "busybox", "true"], 125),
-        (["busybox", "no-such-command"], 127),
-        (["busybox", "/etc"], 126),
+        (["no-such-image", "true"], 125, "no-such-image"),
+        (["-m", "1k", "busybox", "true"], 125, "1k"),
+        (["-v", "/etc/passwd:/etc", "busybox", "true"], 125, "/etc"),
+        (["busybox", "no-such-command"], 127, "no-such-command"),
+        (["busybox", "/etc"], 126, "/etc"),
     ],
     ids=["no image", "a bad option", "another volume", "no command", "a directory"],
 )
-def test_a_start_that_failed_leaves_no_directory(mydocker, tmp_path, words, status):
+def test_a_start_that_failed_leaves_no_directory(mydocker, tmp_path, words, status, named):
     """HOST was made for a container that never was. It goes again, as all of a failed start."""
     made = tmp_path / "made"
     good = run(mydocker, "true", f"{made}/for/it:/data")
@@ -808,7 +808,7 @@ def test_a_start_that_failed_leaves_no_directory(mydocker, tmp_path, words, stat
     check((made / "for" / "it").is_dir(), "HOST is made where the start succeeds", "it is not")
     shutil.rmtree(made)
     call = mydocker("run", "--rm", "-v", f"{made}/for/it:/data", *words)
-    expect(call, status=status, out="", complaint=[])
+    expect(call, status=status, out="", complaint=[named])
     check(not made.exists(), "HOST and its parents are not there", listing(tmp_path), call)
 
 

@@ -673,7 +673,7 @@ def test_the_name_of_a_running_one_is_refused(mydocker):
     identity = detached(mydocker, "--name", "box", "busybox", *STAY)
     for options in ((), ("--rm",), ("-d", "--rm")):
         call = mydocker("run", *options, "--name", "box", "busybox", "echo", "started")
-        expect(call, status=125, out="")
+        expect(call, status=125, out="", complaint=["box"])
         (row,) = listed(mydocker, "-a")
         found = (row["ID"], row["Names"], row["State"])
         check(found == (identity, "box", "running"), "the first, untouched", row, call)
@@ -705,7 +705,7 @@ def test_a_name_that_leads_elsewhere_harms_nobody(mydocker):
     for options in ((), ("-d", "--rm")):
         for name in (up, str(victim), "../good", "good/", ".."):
             call = mydocker("run", *options, "--name", name, "busybox", "true")
-            expect(call, status=125, out="", complaint=["name"])
+            expect(call, status=125, out="", complaint=["name", name])
     check((victim / "kept").is_file(), "the host's directory, with its file", "it is gone")
     check(names(mydocker, "-a") == ["good"], "good", names(mydocker, "-a"))
     (victim / "kept").unlink()
@@ -720,7 +720,8 @@ def test_a_name_that_leads_elsewhere_harms_nobody(mydocker):
 def test_rm_leaves_no_record(mydocker, detach):
     """`--rm` says beforehand that nobody will ask how it ended; and its name is free again."""
     for _ in range(2):
-        mydocker("run", *detach, "--rm", "--name", "box", "busybox", "sh", "-c", "exit 7")
+        call = mydocker("run", *detach, "--rm", "--name", "box", "busybox", "sh", "-c", "exit 7")
+        expect(call, status=0 if detach else 7)
         nothing_lives(mydocker)
         check(names(mydocker, "-a") == [], "no container", names(mydocker, "-a"))
     expect(mydocker("run", "--name", "box", "busybox", "true"), status=0)

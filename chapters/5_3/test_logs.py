@@ -601,7 +601,8 @@ def test_a_broken_record_is_in_nobodys_way(mydocker):
         (broken / "config.json").write_bytes(content)
         for word in ("box", identity, identity[:10]):
             expect(mydocker("logs", word), status=0, out="hello\n")
-        expect(mydocker("logs", "nobody"), status=1, out="")
+        call = expect(mydocker("logs", "nobody"), status=1, out="")
+        check("nobody" in call.errors, "a message that names `nobody`", call.errors, call)
         shutil.rmtree(broken)
 
 

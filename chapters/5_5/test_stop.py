@@ -424,7 +424,8 @@ def test_a_wrong_option_is_refused(mydocker):
         call = expect(mydocker("stop", *options, "box"), status=125, out="")
         named = options[0].lstrip("-") in call.errors
         check(named, f"a message that names {options[0]}", call.errors, call)
-    expect(mydocker("stop", "-t"), status=125, out="")
+    call = expect(mydocker("stop", "-t"), status=125, out="")
+    check("-t" in call.errors, "a message that names -t", call.errors, call)
     check([row["Names"] for row in listed(mydocker)] == ["box"], "it still runs", "it ended")
     expect(mydocker("stop", "-t", "0", "box"), status=0, out="box\n", err="")
 

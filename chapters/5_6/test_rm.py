@@ -464,12 +464,16 @@ def test_remove_while_somebody_joins(mydocker):
     """`exec` is in there, or it is too late. It never runs anywhere else, and never waits on."""
     script = f"{guard_of(mydocker)}; echo in; exec sleep 777"
     for moment in moments(MOMENTS, looks=True):
-        detached(mydocker, "--name", "box", "busybox", *STAY)
+        identity = detached(mydocker, "--name", "box", "busybox", *STAY)
         joining = mydocker.start("exec", "box", "sh", "-c", script, moment=moment)
         removed = beside(mydocker, moment, "rm", "-f", "box")
         expect(removed, status=0, out="box\n", err="")
         call = orderly(joining.wait())
         check(call.status in (1, KILLED), "status 1 or 137", call.status, call)
+        if call.status == 1:
+            expect(call, out="")
+            named = "box" in call.errors or identity[:12] in call.errors
+            check(named, "a message that names the container", call.errors, call)
         all_is_clear(mydocker)
 
 
@@ -485,6 +489,8 @@ def test_a_new_one_of_the_same_name_while_the_old_one_goes(mydocker):
         check(call.status in (0, 125, KILLED), "status 0, or 125: taken", call.status, call)
         if call.status == 0:
             expect(call, out="new\n", err="")
+        elif call.status == 125:
+            expect(call, out="", complaint=["box"])
         check(b"box" in removed.out, "the old one is removed", removed.out, removed)
         expect(orderly(mydocker("rm", "-f", "box")), status=0)
         all_is_clear(mydocker)

@@ -291,16 +291,16 @@ def test_nothing_is_left_of_a_start_that_failed(mydocker, tmp_path):
     expect(mydocker(*run_words("ended", "echo > /mine")), status=0)
     before, mounts = paths(mydocker), mydocker.host.mountinfo()
     failing = {
-        ("busybox", "no-such-command"): 127,
-        ("busybox", "/etc"): 126,
-        ("-v", f"{tmp_path}:/proc", "busybox", "true"): 125,
-        ("-v", f"{tmp_path}:/etc/passwd", "busybox", "true"): 125,
-        ("no-such-image", "true"): 125,
+        ("busybox", "no-such-command"): (127, "no-such-command"),
+        ("busybox", "/etc"): (126, "/etc"),
+        ("-v", f"{tmp_path}:/proc", "busybox", "true"): (125, "/proc"),
+        ("-v", f"{tmp_path}:/etc/passwd", "busybox", "true"): (125, "/etc/passwd"),
+        ("no-such-image", "true"): (125, "no-such-image"),
     }
-    for words, status in failing.items():
+    for words, (status, named) in failing.items():
         for options in ((), ("-d",)):
             call = mydocker("run", *options, "--name", "two", *words)
-            expect(call, status=status, out="", complaint=[])
+            expect(call, status=status, out="", complaint=[named])
             check(
                 paths(mydocker) == before, "nothing new", difference(before, paths(mydocker)), call
             )
@@ -774,21 +774,32 @@ def test_one_is_removed_while_another_is_committed(mydocker):
 @needs("unotify")
 def test_the_one_that_is_being_committed_is_removed(mydocker, state):
     """Whoever comes first: there is a whole image, or none and a message. Never half of one."""
-    box(mydocker, "other")
-    for number, moment in enumerate(moments(3)):
+
+    def one_to_commit(number: int) -> str:
         identity = box(mydocker, "one")
         script = f"head -c 8000000 /dev/zero > /big; echo {number} > /mine"
         change(mydocker, "one", script)
         if state == "stopped":
             expect(mydocker("stop", "-t", "0", "one"), status=0)
+        return identity
+
+    def is_whole(number: int) -> None:
+        call = run(mydocker, f"copy-{number}", "cat /mine; wc -c < /big")
+        expect(call, status=0, out=f"{number}\n8000000\n", err="")
+
+    box(mydocker, "other")
+    one_to_commit(0)  # with nobody in between it works: what fails later fails for the removal
+    expect(mydocker("commit", "one", "copy-0"), status=0, err="")
+    clear(mydocker, "one")
+    is_whole(0)
+    for number, moment in enumerate(moments(3), start=1):
+        identity = one_to_commit(number)
         committing = mydocker.start("commit", "one", f"copy-{number}", moment=moment)
         removing = beside(mydocker, moment, "rm", "-f", "one")
         expect(removing, status=0, out="one\n", err="")
         call = committing.wait()
         if call.status == 0:
-            see = "cat /mine; wc -c < /big"
-            whole = run(mydocker, f"copy-{number}", see)
-            expect(whole, status=0, out=f"{number}\n8000000\n", err="")
+            is_whole(number)
         else:
             expect(call, status=1, out="", complaint=[])
             named = "one" in call.errors or identity[:12] in call.errors

@@ -172,12 +172,54 @@ def test_changes_of_aufs(tmp_path: Path) -> None:
 
 
 def test_branches_of_aufs(tmp_path: Path) -> None:
-    for number, line in enumerate(["/w=rw", "/top=ro", "/low=ro+wh"]):
+    for number, line in enumerate(["/w=rw", "/to\\040p=ro", "/low=ro+wh"]):
         lay(tmp_path, f"si_1f/br{number}").joinpath(f"si_1f/br{number}").write_text(f"{line}\n")
     lay(tmp_path, "si_1f/br10", "si_1f/brid0").joinpath("si_1f/br10").write_text("/lowest=ro\n")
     found = layers.branches_of_aufs("rw,si=1f", tmp_path)
-    assert found == ([Path("/w")], [Path("/top"), Path("/low"), Path("/lowest")])
+    assert found == ([Path("/w")], [Path("/to p"), Path("/low"), Path("/lowest")])
     assert layers.branches_of_aufs("rw,si=2f", tmp_path) == ([], [])
+
+
+def test_branches_of_aufs_are_found_on_a_mount_of_their_own(tmp_path: Path) -> None:
+    """The kernel leaves out where the mount is: the container does not have it any more."""
+    for point in ("other", "disk", "images"):
+        lay(tmp_path, f"{point}/layer/", f"{point}/image/")
+    lay(tmp_path, "disk/layer/.wh..wh.aufs", "images/another/")
+    points = [Path("/"), tmp_path / "other", tmp_path / "disk", tmp_path / "images"]
+    branches = [Path("/layer")], [Path("/image"), Path("/another"), Path("/nowhere")]
+    assert layers.placed_branches(*branches, points) == (
+        [tmp_path / "disk/layer"],
+        [tmp_path / "disk/image", tmp_path / "images/another", Path("/nowhere")],
+    )
+    whole = [tmp_path / "disk/layer"], [tmp_path / "disk/image"]
+    assert layers.placed_branches(*whole, points) == whole
+    assert layers.placed_branches([Path("/nowhere")], [], points) == ([Path("/nowhere")], [])
+
+
+def test_a_root_of_aufs_on_a_mount_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lay(tmp_path, "disk/layer/.wh..wh.aufs", "disk/layer/new", "disk/image/old", "layer/", "image/")
+    for number, line in enumerate(["/layer=rw", "/image=ro"]):
+        lay(tmp_path, f"si_1f/br{number}").joinpath(f"si_1f/br{number}").write_text(f"{line}\n")
+    mounts = {
+        7: ["1 0 0:9 / / rw - aufs none rw,si=1f"],
+        6: ["2 0 8:1 / / rw - ext4 /dev/sda1 rw"],
+        "self": [
+            "2 0 8:1 / / rw - ext4 /dev/sda1 rw",
+            f"3 2 8:1 / {tmp_path} rw - ext4 /dev/sda1 rw",
+            f"4 3 0:8 / {tmp_path}/disk rw - tmpfs none rw",
+        ],
+    }
+    monkeypatch.setattr(layers, "SYS_AUFS", tmp_path)
+    monkeypatch.setattr(kernel, "mounts", lambda pid: [*map(kernel.mount_of, mounts[pid])])
+    monkeypatch.setattr(kernel, "has_its_own_root", lambda pid: True)
+    monkeypatch.setattr(kernel, "environment", lambda pid: {"MYDOCKER_ROOT": f"{tmp_path}/disk"})
+    monkeypatch.setattr(kernel, "working_directory", lambda pid: "/")
+    found = layers.root_of(7, 6)
+    assert (found.kind, found.upper) == ("aufs", f"{tmp_path}/disk/layer")
+    assert found.lowers == (f"{tmp_path}/disk/image",)
+    assert found.changes == Changes(added=("/new",))
 
 
 def test_a_directory_is_changed_where_its_mode_is_another(tmp_path: Path) -> None:

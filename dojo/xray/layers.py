@@ -19,6 +19,7 @@ from dojo.xray import kernel
 from dojo.xray.kernel import Mount
 
 MOST = 100_000  # of the files of a layer that are looked at
+SYS_AUFS = Path("/sys/fs/aufs")
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,9 @@ def root_of(pid: int, starter: int) -> Root:
     if there.kind == "overlay":
         return _of_overlay(there, _bases(pid, starter))
     if there.kind == "aufs":
-        return _of_aufs(there)
+        bases = _bases(pid, starter)
+        writable, lowers = branches_of_aufs(there.super_options, SYS_AUFS)
+        return _of_aufs(there, *placed_branches(writable, lowers, _mount_points(starter, bases)))
     return Root(there.kind, there.source, there.is_read_only)
 
 
@@ -159,8 +162,51 @@ def _placed(base: Path | None, name: str) -> Path:
     return base / (name.lstrip("/") if is_root else name)
 
 
-def _of_aufs(mount: Mount) -> Root:
-    writable, lowers = branches_of_aufs(mount.super_options, Path("/sys/fs/aufs"))
+def _mount_points(starter: int, bases: list[Path]) -> list[Path]:
+    """Where the branches of AUFS may lie: first where a base does, in mounts in mounts first.
+
+    What is automounted is left alone, as to look there would mount it.
+    """
+    here = [Path(mount.point) for mount in kernel.mounts("self") if mount.kind != "autofs"]
+    near = {point for point in here if any(base.is_relative_to(point) for base in bases)}
+    found = sorted(dict.fromkeys(here), key=lambda point: (point not in near, -len(point.parts)))
+    with suppress(KataError):
+        its_root = Path("/proc", str(starter), "root")
+        there = [mount.point for mount in kernel.mounts(starter) if mount.kind != "autofs"]
+        found += [_from(its_root, Path(point)) for point in there]
+    return found
+
+
+def placed_branches(
+    writable: list[Path], lowers: list[Path], points: list[Path]
+) -> tuple[list[Path], list[Path]]:
+    """The branches, at those of the mount points where they are.
+
+    The container has let go of the mounts that they lie on, and so the kernel gives each path from
+    the top of its mount. A branch that can be written to is known by a file of AUFS's own. Where
+    none is found, the paths stay what they are.
+    """
+    near = [
+        point
+        for point in points
+        if any(os.path.lexists(_from(point, path) / ".wh..wh.aufs") for path in writable)
+    ]
+    return (
+        [_first_directory(near, path) for path in writable],
+        [_first_directory([*near, *points], path) for path in lowers],
+    )
+
+
+def _first_directory(points: list[Path], path: Path) -> Path:
+    found = (_from(point, path) for point in points)
+    return next((place for place in found if place.is_dir()), path)
+
+
+def _from(point: Path, path: Path) -> Path:
+    return point / str(path).lstrip("/")
+
+
+def _of_aufs(mount: Mount, writable: list[Path], lowers: list[Path]) -> Root:
     top = writable[0] if writable else None
     return Root(
         kind="aufs",
@@ -175,7 +221,8 @@ def _of_aufs(mount: Mount) -> Root:
 def branches_of_aufs(options: str, sys: Path) -> tuple[list[Path], list[Path]]:
     """The branches that can be written to, and the others; topmost first.
 
-    mountinfo names an instance, `si=…`, and below sys/si_… there is a file for each branch.
+    mountinfo names an instance, `si=…`, and below sys/si_… there is a file for each branch. Names
+    in there have octal escapes.
     """
     writable: list[Path] = []
     lowers: list[Path] = []
@@ -186,8 +233,8 @@ def branches_of_aufs(options: str, sys: Path) -> tuple[list[Path], list[Path]]:
     )
     for place in places:
         with suppress(OSError):
-            path, _, mode = place.read_text().strip().rpartition("=")
-            (writable if mode.startswith("rw") else lowers).append(Path(path))
+            path, _, mode = os.fsdecode(place.read_bytes()).strip().rpartition("=")
+            (writable if mode.startswith("rw") else lowers).append(Path(kernel.unescaped(path)))
     return writable, lowers
 
 

@@ -347,10 +347,14 @@ class _Report:
         known = {name: r for record in self.before.values() for name, r in record.results.items()}
         was_green = {name for name, result in known.items() if result.outcome == "passed"}
         compared = [test for test in tests if test.name in known]
-        won = [t for t in compared if t.outcome == "passed" and t.name not in was_green]
+        is_green = {test.name for test in compared if test.outcome == "passed"}
+        won = len(is_green - was_green)
+        more = len(is_green) - sum(test.name in was_green for test in compared)
         lost = [t for t in compared if t.outcome == "failed" and t.name in was_green]
-        if won:
-            lines.append(Text(f"{len(won)} more than last time.", "green"))
+        if more > 0:
+            lines.append(Text(f"{more} more than last time.", "green"))
+        elif won:
+            lines.append(Text(f"{won} newly green.", "green"))
         for test in lost[:_SHOWN_LOST]:
             lines.append(Text(f"Red again: {test.chapter.number} {test.title}", "yellow"))
         if len(lost) > _SHOWN_LOST:

@@ -387,8 +387,16 @@ def test_what_changed_since_the_last_time_is_told(learner: Learner) -> None:
     assert lines_with("2 more than last time.", learner.types("check", "3.1").stdout)
     learner.knows("two", "three", "four")
     done = learner.types("check", "3.1").stdout
-    assert lines_with("1 more than last time.", done)
+    assert "more than last time" not in done, "three, as before"
+    assert lines_with("1 newly green.", done)
     assert lines_with("Red again: 3.1 it says [one]", done)
+    learner.knows("one", "two")
+    done = learner.types("check", "3.1").stdout
+    assert "more than last time" not in done
+    assert lines_with("1 newly green.", done)
+    assert len(lines_with("Red again: ", done)) == 2
+    learner.knows("two", "three", "four")
+    assert lines_with("1 more than last time.", learner.types("check", "3.1").stdout)
     assert "4 of 4" not in learner.types("status").stdout
     assert lines_with("3 of 4", learner.types("status").stdout)
 

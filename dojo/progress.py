@@ -56,9 +56,13 @@ class Record:
         return bool(self.results) and not self.failed and not self.count("waiting")
 
     @property
-    def first_red_task(self) -> int | None:
-        red = [result.task for result in self.results.values() if result.outcome == "failed"]
-        return min(red, default=None)
+    def first_open_task(self) -> int | None:
+        """The first one with a red test; else the first with one that was not run."""
+        for outcome in ("failed", "waiting"):
+            tasks = [each.task for each in self.results.values() if each.outcome == outcome]
+            if tasks:
+                return min(tasks)
+        return None
 
 
 @dataclass(frozen=True)

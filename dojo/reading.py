@@ -10,6 +10,7 @@ from rich.text import Text
 from dojo import hints, progress
 from dojo.catalogue import Catalogue, Chapter
 from dojo.errors import KataError
+from dojo.progress import Record
 from dojo.screens import command, console, next_steps, of, paged
 from dojo.steps import Steps
 
@@ -36,10 +37,13 @@ def _for_a_terminal(text: str) -> str:
 def hint(catalogue: Catalogue, chapter: Chapter, task: int | None, *, everything: bool) -> None:
     """Show the next hint of a task and remember that; or all of them.
 
-    task: its number, None for the first one that is red.
+    task: its number, None for the first one that is red: if all are green, there is none to show.
     """
     record = progress.load(catalogue.clone).record(chapter)
-    chosen = task or (record.first_red_task if record else None) or 1
+    if task is None and record is not None and record.done and record.passed:
+        _need_none(catalogue, chapter, record)
+        return
+    chosen = task or (record.first_open_task if record else None) or 1
     if chosen > len(chapter.tasks):
         there_are = f"there are {len(chapter.tasks)}"
         raise KataError(f"chapter {chapter.number} has no task {chosen}: {there_are}")
@@ -60,9 +64,23 @@ def hint(catalogue: Catalogue, chapter: Chapter, task: int | None, *, everything
     _show_hint(screen, chapter, chosen, shown + 1, of_task)
     progress.update(catalogue.clone, lambda known: known.with_hint(chapter, chosen, shown + 1))
     if shown + 1 < len(of_task):
-        next_steps(screen, [(command("hint", chapter.number), "the next hint")])
+        of_this_task = ["--task", str(task)] if task else []
+        next_steps(screen, [(command("hint", chapter.number, *of_this_task), "the next hint")])
     else:
         _point_at_the_reference(screen, chapter)
+
+
+def _need_none(catalogue: Catalogue, chapter: Chapter, record: Record) -> None:
+    screen = console()
+    green = f"{of(record.passed, record.total)} tests of {chapter.number} are green"
+    screen.print(Text(f"No hint is needed: {green}, and none is red."), soft_wrap=True)
+    steps = [(command("diff", chapter.number), "how the reference does it")]
+    following = catalogue.after(chapter)
+    if following is not None:
+        purpose = f"the next chapter, {following.title}"
+        steps.append((command("read", following.number), purpose))
+    steps.append((command("hint", chapter.number, "--task", "1"), "a hint for task 1 all the same"))
+    next_steps(screen, steps)
 
 
 def _show_hint(

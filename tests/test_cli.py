@@ -288,6 +288,36 @@ def test_a_hint_is_for_the_first_red_task_or_the_one_that_is_named(
     assert "task 1, Small words: hint 2 of 2" in types("hint", "3.1", "--task", "1").stdout
 
 
+def test_the_next_hint_is_for_the_task_that_was_named(learner: Learner, types: Types) -> None:
+    remember(learner, "3.1", "passed", "failed")
+    assert "./kata hint 3.1 --task 1 " in types("hint", "3.1", "--task", "1").stdout
+
+
+@pytest.mark.parametrize("outcomes", [("passed", "passed"), ("passed", "skipped")])
+def test_where_all_is_green_no_hint_is_offered(
+    learner: Learner, types: Types, outcomes: tuple[str, ...]
+) -> None:
+    remember(learner, "3.1", *outcomes)
+    for options in ([], ["--all"]):
+        shown = types("hint", "3.1", *options).stdout
+        number = outcomes.count("passed")
+        assert shown.startswith(f"No hint is needed: {number} of 2 tests of 3.1 are green")
+        assert "./kata diff 3.1" in shown
+        assert "./kata read 3.2" in shown
+        assert "hint 1 of" not in shown
+    assert "hint 1 of 2" in types("hint", "3.1", "--task", "1").stdout, "none was used up"
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "task"), [(("passed", "waiting"), 2), (("skipped", "skipped"), 1)]
+)
+def test_where_none_is_red_a_hint_is_for_what_was_not_run(
+    learner: Learner, types: Types, outcomes: tuple[str, ...], task: int
+) -> None:
+    remember(learner, "3.1", *outcomes)
+    assert f"3.1 task {task}, " in types("hint", "3.1").stdout
+
+
 def test_all_hints_of_a_task_can_be_shown(types: Types) -> None:
     for _ in range(2):  # showing all counts for nothing
         shown = types("hint", "3.1", "--all").stdout

@@ -20,6 +20,7 @@ VAGRANT = """\
 here={here}
 echo "$*" >> $here/asked
 state=$(cat $here/state)
+test ! -f $here/warnings || cat $here/warnings
 case "$*" in
 --version)
     echo "Vagrant $(cat $here/version)" ;;
@@ -121,6 +122,16 @@ def refused(done: subprocess.CompletedProcess[str], *texts: str) -> None:
         assert text in line
 
 
+# Ruby, Vagrant and its plugins write such things, and not to stderr only.
+WARNINGS = """\
+/usr/share/gems/fog-core-2.1.0/lib/fog/core.rb:58: warning: Using the last argument 1.2
+[fog][WARNING] Unrecognized arguments: libvirt_ip_command
+    from /usr/share/gems/fog-core-2.1.0/lib/fog/core.rb:58
+
+1,default
+"""
+
+
 # The way to it -----------------------------------------------------------------------------------
 
 
@@ -134,6 +145,25 @@ def test_vagrant_is_asked_once_for_the_way(machine: Machine) -> None:
     assert call == again
     assert call.startswith(f"-F {machine.root}/.kata/lab/default/ssh-config -oBatchMode=yes ")
     assert "-oControlMaster=no" in call
+
+
+def test_warnings_of_vagrant_are_not_taken_for_what_was_asked(machine: Machine) -> None:
+    machine.says(warnings=WARNINGS)
+    done = machine.pytest("chapters/3_1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    way = machine.root / ".kata/lab/default/ssh-config"
+    assert way.read_text() == "Host default\n  HostName 127.0.0.1\n  User vagrant\n"
+    status = machine.kata("lab", "status").stdout
+    assert "machine   default, running\n" in status
+    assert "snapshot  none" in status
+    assert machine.kata("lab", "up").returncode == 0
+    assert "snapshot  provisioned" in machine.kata("lab", "status").stdout
+
+
+def test_a_way_that_is_not_told_is_missed(machine: Machine) -> None:
+    silent = VAGRANT.replace("Host default\\n", "default:\\n")
+    machine.program("vagrant", silent.format(here=machine.here, root=machine.root))
+    refused(machine.kata("check", "3.1", "--lab", "vagrant"), "ssh-config: no way to default")
 
 
 def test_another_machine_is_asked_for_anew(machine: Machine) -> None:

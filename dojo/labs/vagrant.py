@@ -114,7 +114,7 @@ class VirtualMachine:
         state = self.state()
         if state != RUNNING:
             raise KataError(f"lab vagrant: {said_of(state)}")
-        config = self._ask(lambda vagrant: vagrant.ssh_config(vm_name=self.name), "ssh-config")
+        config = self._ssh_config()
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._config.write_text(config)
@@ -122,6 +122,14 @@ class VirtualMachine:
         except OSError as error:
             raise KataError(f"write into {self._folder}: {error.strerror}") from error
         self.clone.give_back(self.clone.state)
+
+    def _ssh_config(self) -> str:
+        """What ssh has to know, without what Vagrant, its plugins and Ruby say beside it."""
+        said = self._call("ssh-config", self.name)
+        found = re.search(r"^Host .*\n([ \t]+\w.*(\n|\Z))+", said, re.MULTILINE)
+        if found is None:
+            raise KataError(_why("ssh-config", f"no way to {self.name} in what it says: {said}"))
+        return found[0]
 
     def way(self, terminal: bool = False) -> list[str]:
         """The words of ssh, to be followed by what is to be done there.
@@ -153,10 +161,10 @@ class VirtualMachine:
 
     def state(self) -> str:
         """In Vagrant's words, such as "running" or "not_created"."""
-        statuses = self._ask(lambda vagrant: vagrant.status(vm_name=self.name), "status")
-        for status in statuses:
-            if status.name == self.name and status.state:
-                return str(status.state)
+        said = self._call("status", "--machine-readable", self.name)
+        found = re.search(rf"^\d+,{re.escape(self.name)},state,(\w+)", said, re.MULTILINE)
+        if found is not None:
+            return found[1]
         raise KataError(f"lab vagrant: `vagrant status` names no machine {self.name}")
 
     def up(self, say: Callable[[str], object]) -> None:
@@ -193,7 +201,8 @@ class VirtualMachine:
             check=False,
         )
         if done.returncode != 0:
-            raise KataError(_why(words[0], done.stderr))
+            reason = _error_among(done.stdout) or done.stderr.strip()
+            raise KataError(_why(words[0], reason or f"exit status {done.returncode}"))
         return done.stdout
 
     def _ask(self, question: Callable[[Any], Answer], verb: str) -> Answer:
@@ -220,7 +229,7 @@ class VirtualMachine:
         said = subprocess.run(
             [found, "--version"], stdin=subprocess.DEVNULL, capture_output=True, check=False
         ).stdout.decode(errors="replace")
-        version = re.search(r"(\d+)\.(\d+)[.\d]*", said)
+        version = re.search(r"(?<=^Vagrant )(\d+)\.(\d+)[.\d]*", said, re.MULTILINE)
         if version is None:
             raise KataError(f"lab vagrant: `vagrant --version` fails: {GET_VAGRANT}")
         if (int(version[1]), int(version[2])) < OLDEST:
@@ -244,13 +253,13 @@ def _errors(verb: str) -> Iterator[IO[bytes]]:
             yield file
         except subprocess.CalledProcessError as error:
             file.seek(0)
-            said = file.read().decode(errors="replace").strip() or _error_among(error.output)
+            said = file.read().decode(errors="replace").strip()
             raise KataError(_why(verb, said or f"exit status {error.returncode}")) from error
 
 
-def _error_among(output: bytes | None) -> str:
+def _error_among(output: str) -> str:
     """What `--machine-readable` output says went wrong."""
-    for line in (output or b"").decode(errors="replace").splitlines():
+    for line in output.splitlines():
         _, _, kind, *rest = [*line.split(",", 4), "", "", ""]
         if kind == "error-exit":
             return str(rest[1]).replace("%!(VAGRANT_COMMA)", ",").replace("\\n", "\n")

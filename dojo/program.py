@@ -13,7 +13,9 @@ import sysconfig
 import tempfile
 import textwrap
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from dojo import machine
@@ -42,7 +44,24 @@ def words_of(given: str | None) -> list[str]:
     found = shutil.which(first)
     if found is None:
         raise KataError(f"--mydocker {first}: no such program")
+    _prepare(rest)
     return [str(Path(found).absolute()), *rest]
+
+
+def _prepare(words: Sequence[str]) -> None:
+    """Where it is our reference, `-m solutions 4.2` or `kata solution 4.2`, make what it starts.
+
+    It would do so itself, at its first start, but the clone is read-only on a scratch host.
+    """
+    for word, typed in pairwise(words):
+        if word in ("solution", "solutions"):
+            from dojo.catalogue import Catalogue
+            from dojo.clone import here
+            from dojo.steps import Steps
+
+            catalogue = Catalogue(here())
+            with suppress(KataError):  # it will say itself what is wrong
+                Steps(catalogue).state(catalogue.chapter(typed))
 
 
 def search_path(clone: Clone) -> str:

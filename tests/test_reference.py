@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from dojo import clone, trees
+from dojo import clone, rootfs, trees
 from tests.learners import require_lab
 
 SECONDS = 20
@@ -112,3 +113,32 @@ def test_an_unknown_chapter_is_one_line() -> None:
         assert bad.exitstatus == 2
         assert b"9.9" in bad.before
         assert len(bad.before.splitlines()) == 1
+
+
+@pytest.mark.parametrize("program", ["-m solutions 3.1", "-m dojo solution 3.1 --"])
+def test_it_can_be_tested_in_a_fresh_clone(tmp_path: Path, program: str) -> None:
+    """On a scratch host the clone is read-only, and no state of the reference is there yet."""
+    here = clone.here()
+    fresh = tmp_path / "clone"
+    without = shutil.ignore_patterns(".*", "__pycache__")
+    for name in ("chapters", "dojo", "mydocker", "solutions"):
+        shutil.copytree(here.root / name, fresh / name, ignore=without)
+    shutil.copy(here.root / "pyproject.toml", fresh)
+    tested = "chapters/3_1/test_run.py::test_the_exit_status_is_that_of_the_command"
+    words = [sys.executable, "-m", "pytest", "-q", tested, "--mydocker"]
+    environment = {
+        **{name: os.environ[name] for name in os.environ if not name.startswith("PYTEST_")},
+        "PYTHONPATH": str(fresh),
+        "KATA_ROOTFS": str(rootfs.ensure(here)),
+    }
+    done = subprocess.run(
+        [*words, f"env PYTHONPATH={fresh} {sys.executable} {program}"],
+        cwd=fresh,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
+    assert (fresh / ".kata/states").is_dir()

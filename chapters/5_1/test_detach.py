@@ -4,12 +4,14 @@ import contextlib
 import os
 import select
 import signal
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from dojo.plugin.fixtures import Mydocker
-from dojo.scratch import Process, Running
+from dojo.scratch import Moment, Process, Running
 from dojo.testing import (
     CALLERS,
     check,
@@ -158,19 +160,51 @@ def test_it_belongs_to_no_session_of_its_callers(mydocker):
 
 
 @task(2)
-def test_it_holds_none_of_the_callers_descriptors(mydocker):
+@pytest.mark.parametrize("numbers", [range(3, 23), (300, 1000)], ids=["3 to 22", "300 and 1000"])
+def test_it_holds_none_of_the_callers_descriptors(mydocker, numbers):
     """Whoever reads from a pipe waits until the last process that could write to it has closed it.
 
     A container that holds such a pipe for a thousand seconds keeps somebody waiting that long.
     """
     read, write = os.pipe()
     try:
-        detached(mydocker, "busybox", *STAY, holding=[write] * 20)
+        detached(mydocker, "busybox", *STAY, holding=[write], before=with_copies(numbers))
     finally:
         os.close(write)
     closed = bool(select.select([read], [], [], 5 * mydocker.host.patience)[0])
     os.close(read)
-    check(closed, "the pipe that the caller held is closed, as the caller is gone", "it is open")
+    held = f"the pipe that the caller held as {', '.join(map(str, numbers))}"
+    check(closed, f"{held} is closed, as the caller is gone", "it is open")
+    end_detached(mydocker)
+
+
+@task(2)
+def test_it_stays_in_no_directory_of_its_callers(mydocker, tmp_path):
+    """Who was called on a stick would keep it from being unmounted, for as long as it lives."""
+    host, stick = mydocker.host, tmp_path / "stick"
+    stick.mkdir()
+    mount_it = ["mount", "-t", "tmpfs", "none", str(stick)]
+    expect(host.run(mount_it, env=mydocker.env), status=0)
+    detached(mydocker, "busybox", *STAY, cwd=stick)
+    minder = os.readlink(f"/proc/{container_process(mydocker).parent}/cwd")
+    call = host.run(["umount", str(stick)], env=mydocker.env)
+    if call.status != 0:
+        host.run(["umount", "--lazy", str(stick)], env=mydocker.env)
+    expected = f"{stick}, where `run -d` was called, can be unmounted while the container runs"
+    check(call.status == 0, expected, f"what minds the container is in {minder}", call)
+    end_detached(mydocker)
+
+
+@task(2)
+@ours
+def test_a_relative_root_is_the_callers(mydocker):
+    """Whoever goes to `/` must know before where things are: a relative path is another one then.
+
+    The next command has to find in the same place what this one has put there.
+    """
+    root = {"MYDOCKER_ROOT": os.path.relpath(mydocker.root, mydocker.directory)}
+    expect(mydocker("run", "--rm", "busybox", "true", env=root), status=0)
+    detached(mydocker, "busybox", *STAY, env=root)
     end_detached(mydocker)
 
 
@@ -259,6 +293,32 @@ def test_a_caller_that_is_killed_leaves_all_or_nothing(mydocker):
 
 @task(2)
 @ours
+@needs("unotify")
+def test_one_that_runs_stays_when_its_caller_is_killed(mydocker):
+    """The word that all is well finds no reader then (EPIPE). That is no reason to end it."""
+    host, words = mydocker.host, ("run", "-d", "busybox", *STAY)
+    whole = Moment(None)
+    running = mydocker.start(*words, moment=whole)
+    with whole:
+        changes = range(len(whole.seen))
+    expect(running.wait(), status=0)
+    end_detached(mydocker)
+    for number in changes[-3:]:
+        moment = Moment(number)
+        running = mydocker.start(*words, moment=moment)
+        with moment:
+            ran = runs(mydocker)
+            running.kill()
+            host.until(running.has_ended)
+        goes_on = not host.until(lambda held=moment: len(held.seen) > len(changes), 1.0)
+        if ran and not goes_on:  # its minder does something that it does not do for others
+            goes_on = not host.until(lambda: not runs(mydocker))
+        check(goes_on or not ran, "the container that ran goes on", "it was ended", running.wait())
+        end_detached(mydocker)
+
+
+@task(2)
+@ours
 def test_a_minder_that_is_killed_early_is_noticed(mydocker):
     """The caller waits for word from it. A pipe that is closed without a word is not good news."""
     mydocker.may_leave("cgroup", "file")  # until 5.6, nothing clears these away after a crash
@@ -324,6 +384,32 @@ def test_nothing_is_left_of_it(mydocker):
         check(not left, "no process and no group of the container", left, call)
         detached(mydocker, "--rm", "--name", "box", *limits, "busybox", *STAY)
         end_detached(mydocker)
+
+
+@task(3)
+@ours
+@needs("unotify")
+def test_when_it_is_told_all_is_undone(mydocker):
+    """Whoever gets his 127 types the next command at once: it must find nothing in its way.
+
+    Here the minder is held up at each of the last things that it does, and the caller is not.
+    """
+    words = ("run", "-d", "--name", "box", "busybox", "no-such-command")
+    detached(mydocker, "--rm", "busybox", "true")
+    gone(mydocker)
+    whole = Moment(None)
+    running = mydocker.start(*words, moment=whole)
+    with whole:
+        expect(running.wait(), status=127)
+    for number in range(len(whole.seen))[-8:]:
+        moment = Moment(number)
+        running = mydocker.start(*words, moment=moment)
+        with moment:
+            left = [] if waits(running) else mydocker.left_behind()
+        call = expect(running.wait(), status=127)
+        found = "; ".join(str(leak) for leak in left if leak.kind != "process")
+        check(not found, "all is undone when `run -d` has ended", found, call)
+        gone(mydocker)
 
 
 @task(3)
@@ -474,6 +560,12 @@ def test_another_one_does_not_clear_away_the_first(mydocker, shared):
 
 def mount(shared: Path) -> tuple[str, str]:
     return ("-v", f"{shared}:/shared")
+
+
+def with_copies(numbers: Sequence[int]) -> tuple[str, ...]:
+    """What starts a program with its descriptor 3 at these numbers as well."""
+    code = f"import os, sys; [os.dup2(3, number) for number in {list(numbers)}]; "
+    return (sys.executable, "-S", "-c", f"{code}os.execvp(sys.argv[1], sys.argv[1:])")
 
 
 def text(path: Path) -> str | None:

@@ -127,6 +127,7 @@ def test_names_are_printed_as_they_were_typed(mydocker):
 
 
 @task(1)
+@ours
 @needs("unotify")
 def test_one_that_is_just_starting_is_stopped(mydocker):
     """It has a record, and no PID 1 yet. Who is told that it is stopped must not find it later."""

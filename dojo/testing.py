@@ -183,6 +183,22 @@ def container_process(mydocker: "Mydocker", identity: str | None = None) -> Proc
     return found[0]
 
 
+def minder_of(mydocker: "Mydocker", first: Process) -> Process:
+    """The process that minds a container: the parent of its PID 1. It is there to be killed.
+
+    Raises Unmet where nobody does, since what had started PID 1 has gone: its parent then is PID 1
+    of the scratch host, with which all would end.
+    """
+    __tracebackhide__ = True
+    for process in mydocker.host.processes():
+        if process.pid == first.parent:
+            return process
+    gone = "has gone" if first.parent != mydocker.host.pid else "is PID 1 of the test host"
+    nobody = f"nobody minds the container: the parent of {first} {gone}"
+    expected = "a process of mydocker's that is the parent of PID 1, and waits for it"
+    raise Unmet([*_last_call(mydocker), ("found", nobody), ("expected", expected)])
+
+
 def container_processes(mydocker: "Mydocker", identity: str | None = None) -> list[Process]:
     """The PID 1s of all containers that live on the scratch host, or of the one with this id."""
     return [

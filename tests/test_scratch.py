@@ -5,11 +5,14 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from dojo.errors import KataError
 from dojo.scratch import ScratchHost, groups, leaks
+from dojo.testing import Unmet, minder_of
 from tests.learners import require_lab
 
 ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
@@ -248,3 +251,31 @@ def test_what_is_there_to_stay_is_no_leak(host: ScratchHost, tmp_path: Path) -> 
     shutil.rmtree(root / "containers")
     found = leaks.compare(before, leaks.take(host, [tmp_path]))
     assert f"{root}/writeLayer was left, with 2 more in it" in [leak.what for leak in found]
+
+
+def test_the_process_that_minds_a_container_is_never_the_test_host_itself(
+    host: ScratchHost,
+) -> None:
+    """Of an orphan the parent is PID 1 of the host: to kill that would end all of it."""
+    mydocker: Any = SimpleNamespace(host=host, calls=[])
+    minded = host.start(["unshare", "--pid", "--fork", "sleep", "1000"], env=ENV)
+    (first,) = host.until(lambda: [p for p in minded.descendants() if p.is_first_of_a_container()])
+    minder = minder_of(mydocker, first)
+    assert minder.pid == minded.pid
+
+    os.kill(minder.pid, signal.SIGKILL)
+    minded.wait(1.0)
+    (orphan,) = host.until(lambda: [p for p in host.processes() if p.parent == host.pid])
+    assert orphan == first
+    for look in (orphan, first):
+        with pytest.raises(Unmet, match="nobody minds the container"):
+            minder_of(mydocker, look)
+
+
+def test_a_host_whose_first_process_was_killed_is_told(host: ScratchHost) -> None:
+    """Not as a BrokenPipeError, or as whatever the socket to it says next."""
+    host.run(["true"], env=ENV)
+    os.kill(host.pid, signal.SIGKILL)
+    for _ in range(3):
+        with pytest.raises(KataError, match="the test host has died"):
+            host.run(["true"], env=ENV)

@@ -20,6 +20,7 @@ from dojo.testing import (
     detached,
     end_detached,
     expect,
+    minder_of,
     moments,
     needs,
     ours,
@@ -261,7 +262,7 @@ def test_the_container_dies_with_the_process_that_minds_it(mydocker):
     """Nobody could wait for it, or say how it ended. So it ends, too, and the next one starts."""
     mydocker.may_leave("cgroup", "file")  # until 5.6, nothing clears these away after a crash
     detached(mydocker, "busybox", *STAY)
-    os.kill(container_process(mydocker).parent, signal.SIGKILL)
+    os.kill(minder_of(mydocker, container_process(mydocker)).pid, signal.SIGKILL)
     gone(mydocker)
     expect(mydocker("run", "--rm", "busybox", "echo", "next"), status=0, out="next\n", err="")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from dojo.plugin.fixtures import Mydocker
-from dojo.scratch import Call, Moment, Process, Running
+from dojo.scratch import Call, Moment, Running
 from dojo.testing import (
     as_far_as_it_can,
     check,
@@ -27,6 +27,7 @@ from dojo.testing import (
     end_detached,
     expect,
     listed,
+    minder_of,
     moments,
     needs,
     objects_in,
@@ -454,7 +455,7 @@ def test_a_container_whose_minder_was_killed_has_ended(mydocker, detach):
     after_a_crash(mydocker)
     if detach:
         detached(mydocker, "--name", "box", "busybox", *STAY)
-        os.kill(container_process(mydocker).parent, signal.SIGKILL)
+        os.kill(minder_of(mydocker, container_process(mydocker)).pid, signal.SIGKILL)
     else:
         running = in_the_foreground(mydocker, "box")
         running.send(signal.SIGKILL)
@@ -475,7 +476,7 @@ def test_a_pid_that_is_used_again_is_not_the_container(mydocker):
     after_a_crash(mydocker)
     detached(mydocker, "--name", "box", "busybox", *STAY)
     process = container_process(mydocker)
-    minder = by_pid(mydocker, process.parent)
+    minder = minder_of(mydocker, process)
     os.kill(minder.pid, signal.SIGKILL)
     nothing_lives(mydocker)
     strangers = [stranger(mydocker, process.inner), stranger(mydocker, minder.inner)]
@@ -495,12 +496,13 @@ def test_a_process_that_only_waits_to_be_collected_has_ended(mydocker):
     """A zombie still has its PID and the moment when it began, but it does not run any more."""
     detached(mydocker, "--name", "box", "busybox", *STAY)
     process = container_process(mydocker)
-    os.kill(process.parent, signal.SIGSTOP)  # it cannot collect it now
+    minder = minder_of(mydocker, process)
+    os.kill(minder.pid, signal.SIGSTOP)  # it cannot collect it now
     os.kill(process.pid, signal.SIGKILL)
     mydocker.host.until(lambda: not container_processes(mydocker))
     found = names(mydocker)
     row = one(mydocker, "box")
-    os.kill(process.parent, signal.SIGCONT)
+    os.kill(minder.pid, signal.SIGCONT)
     check(found == [], "no container runs", found)
     told = (row["State"], row["Status"][:12])
     check(told == ("exited", "Exited (137)"), "State exited, Status `Exited (137) … ago`", row)
@@ -1003,11 +1005,6 @@ def nothing_lives(mydocker: Mydocker) -> None:
     left = host.until(lambda: not container_processes(mydocker)) or container_processes(mydocker)
     check(left is True, "no process of a container", left)
     mydocker.left_behind()  # waits until all has settled; what then is left fails the test
-
-
-def by_pid(mydocker: Mydocker, pid: int) -> Process:
-    """A process of the scratch host, by its PID out here."""
-    return next(process for process in mydocker.host.processes() if process.pid == pid)
 
 
 def stranger(mydocker: Mydocker, pid: int) -> Running:

@@ -22,6 +22,7 @@ from dojo.testing import (
     few_processes,
     guard,
     listed,
+    minder_of,
     ours,
     showed,
     started,
@@ -161,7 +162,7 @@ def test_the_log_of_one_whose_minder_was_killed(mydocker):
     script = f"seq 1000; echo ready >&2; {STAY}"
     detached(mydocker, "--name", "box", "busybox", "sh", "-c", script)
     logged(mydocker, "box", content.encode(), b"ready\n")
-    os.kill(container_process(mydocker).parent, signal.SIGKILL)
+    os.kill(minder_of(mydocker, container_process(mydocker)).pid, signal.SIGKILL)
     nothing_lives(mydocker)
     expect(mydocker("logs", "box"), status=0, out=content, err="ready\n")
     expect(mydocker("logs", "-f", "--tail", "1", "box"), status=0)  # and does not wait for more
@@ -385,7 +386,7 @@ def test_f_ends_when_the_minder_is_killed(mydocker):
     mydocker.may_leave("cgroup", "file")  # until 5.6, nothing clears these away after a crash
     detached(mydocker, "--name", "box", "busybox", "sh", "-c", f"echo ready; {STAY}")
     follower = started(mydocker.start("logs", "-f", "box"))
-    os.kill(container_process(mydocker).parent, signal.SIGKILL)
+    os.kill(minder_of(mydocker, container_process(mydocker)).pid, signal.SIGKILL)
     expect(follower.wait(), status=0, out="ready\n", err="")
     nothing_lives(mydocker)
 

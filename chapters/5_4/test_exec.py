@@ -31,6 +31,7 @@ from dojo.testing import (
     few_processes,
     guard,
     listed,
+    minder_of,
     moments,
     needs,
     number_in,
@@ -683,7 +684,7 @@ def test_a_container_that_has_ended_is_told(mydocker, tmp_path, how):
     if how == "killed":
         os.kill(first.pid, signal.SIGKILL)
     if how == "with its minder":
-        os.kill(first.parent, signal.SIGKILL)
+        os.kill(minder_of(mydocker, first).pid, signal.SIGKILL)
     mydocker.host.until(lambda: not listed(mydocker))
     refused(mydocker, tmp_path, "box")
 
@@ -694,11 +695,12 @@ def test_a_first_process_that_nobody_has_waited_for_has_ended(mydocker, tmp_path
     """PID 1 is dead, and its number still taken: a zombie. It has no namespaces any more."""
     with box(mydocker) as first:
         expect(execute(mydocker, "echo ran"), status=0, out="ran\n")
-        os.kill(first.parent, signal.SIGSTOP)
+        minder = minder_of(mydocker, first)
+        os.kill(minder.pid, signal.SIGSTOP)
         os.kill(first.pid, signal.SIGKILL)
         mydocker.host.until(lambda: state_of(first) == "Z")
         refused(mydocker, tmp_path, "box")
-        os.kill(first.parent, signal.SIGCONT)
+        os.kill(minder.pid, signal.SIGCONT)
 
 
 @task(4)
@@ -712,7 +714,8 @@ def test_a_pid_that_is_used_again_is_not_joined(mydocker, tmp_path):
     detached(mydocker, "--name", "box", "busybox", *STAY)
     expect(execute(mydocker, "echo ran"), status=0, out="ran\n")
     first = container_process(mydocker)
-    os.kill(first.parent, signal.SIGKILL)  # so that nobody writes down that it has ended
+    # So that nobody writes down that it has ended.
+    os.kill(minder_of(mydocker, first).pid, signal.SIGKILL)
     mydocker.host.until(lambda: state_of(first) is None)
     stranger, process = stranger_with_pid(mydocker, first.inner)
     refused(mydocker, tmp_path, "box")

@@ -23,6 +23,7 @@ from dojo.testing import (
     end_detached,
     expect,
     listed,
+    minder_of,
     moments,
     needs,
     ours,
@@ -488,14 +489,6 @@ def forgotten(mydocker: Mydocker, identity: str) -> bool:
 
 def settled(mydocker: Mydocker, identity: str) -> bool:
     return not container_processes(mydocker, identity) and not mydocker.host.processes()
-
-
-def minder_of(mydocker: Mydocker, first: Process) -> Process:
-    """The process that waits for PID 1 of a container: its parent."""
-    __tracebackhide__ = True
-    found = [process for process in mydocker.host.processes() if process.pid == first.parent]
-    check(found, f"a parent of {first} that minds it", mydocker.host.processes())
-    return found[0]
 
 
 def kill_both(mydocker: Mydocker, first: Process, minder: Process) -> None:

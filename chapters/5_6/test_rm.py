@@ -20,6 +20,7 @@ from dojo.testing import (
     end_detached,
     expect,
     listed,
+    minder_of,
     moments,
     needs,
     ours,
@@ -350,7 +351,7 @@ def test_a_pid_that_is_used_again_is_not_killed(mydocker, whose, words):
     """
     detached(mydocker, "--name", "box", "busybox", *STAY)
     first = container_process(mydocker)
-    minder = next(p for p in mydocker.host.processes() if p.pid == first.parent)
+    minder = minder_of(mydocker, first)
     kill_with_its_minder(mydocker, first)
     with stranger(mydocker, first.inner if whose == "first process" else minder.inner):
         call = expect(mydocker(*words.split(), "box"), status=0, out="box\n", err="")
@@ -714,7 +715,7 @@ def kept(before, folder: Path) -> str:
 def kill_with_its_minder(mydocker: Mydocker, first: Process) -> None:
     """Kill the parent of PID 1, which minds it. Both numbers are free then: no zombie has one."""
     __tracebackhide__ = True
-    os.kill(first.parent, signal.SIGKILL)
+    os.kill(minder_of(mydocker, first).pid, signal.SIGKILL)
 
     def left() -> list[int]:
         return [pid for pid in (first.pid, first.parent) if Path(f"/proc/{pid}").exists()]

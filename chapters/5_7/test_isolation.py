@@ -20,6 +20,7 @@ from dojo.testing import (
     first_words,
     layers,
     listed,
+    minder_of,
     moments,
     needs,
     ours,
@@ -908,9 +909,7 @@ def kill(process: Process) -> None:
 def kill_minder(mydocker: Mydocker, identity: str) -> None:
     """Kill what minds a container, and wait until the container has gone with it."""
     process = container_process(mydocker, identity)
-    minded = process.parent != mydocker.host.pid
-    check(minded, "a process that minds the container", "its parent is PID 1 of the host")
-    os.kill(process.parent, signal.SIGKILL)
+    os.kill(minder_of(mydocker, process).pid, signal.SIGKILL)
 
     def gone() -> bool:
         return process.pid not in [other.pid for other in container_processes(mydocker)]

@@ -23,6 +23,7 @@ from dojo.scratch.moments import Moment
 Found = TypeVar("Found")
 
 INSIDE = str(Path(__file__).with_name("inside.py"))
+_DEAD = "the test host has died, and all that ran on it: something has killed its PID 1"
 START_SECONDS = 10.0
 END_SECONDS = 10.0
 PACKET = 1 << 16
@@ -240,7 +241,10 @@ class ScratchHost:
         descriptors: Sequence[int],
         wanted: Callable[[dict[str, Any]], bool],
     ) -> dict[str, Any]:
-        socket.send_fds(self._link, [json.dumps(question).encode()], list(descriptors))
+        try:
+            socket.send_fds(self._link, [json.dumps(question).encode()], list(descriptors))
+        except (BrokenPipeError, ConnectionResetError):
+            raise KataError(_DEAD) from None
         return self._receive(wanted)
 
     def _receive(
@@ -254,9 +258,12 @@ class ScratchHost:
             if left <= 0:
                 raise TimeoutError("the scratch host does not answer")
             self._link.settimeout(left)
-            packet = self._link.recv(PACKET)
+            try:
+                packet = self._link.recv(PACKET)
+            except ConnectionResetError:
+                packet = b""
             if not packet:
-                raise KataError("scratch host: its PID 1 has died")
+                raise KataError(_DEAD)
             message = json.loads(packet)
             if "ended" in message:
                 self._ended[message["ended"]] = message["status"]

@@ -360,6 +360,35 @@ def number_in(call: Call) -> int:
     return int(found[1])
 
 
+FULL = ("sh", "-c", 'exec "$@" > /dev/full', "sh")  # before a command: its stdout takes nothing
+
+
+def tells_what_it_cannot_print(mydocker: "Mydocker", *words: str) -> None:
+    """Expect a command that cannot print what was asked for to say so, under its own name.
+
+    And to say nothing where nobody reads it, see `is_quiet_where_nobody_reads`.
+    """
+    __tracebackhide__ = True
+    call = mydocker(*words, before=FULL)
+    expect(call, status=1, out="", complaint=[words[0], "No space left"])
+    is_quiet_where_nobody_reads(mydocker, *words)
+
+
+def is_quiet_where_nobody_reads(mydocker: "Mydocker", *words: str) -> None:
+    """Expect no complaint where who has read stdout is gone, as `head` after ten lines."""
+    __tracebackhide__ = True
+    gone, stdout = os.pipe()
+    os.close(gone)
+    try:
+        to_nobody = ("sh", "-c", 'exec "$@" >&3 3>&-', "sh")
+        call = mydocker(*words, before=to_nobody, holding=[stdout])
+    finally:
+        os.close(stdout)
+    check(call.err == b"", "silence where nobody reads stdout any more", call.errors, call)
+    ends = not call.problem and call.status != 125
+    check(ends, "an end, as by SIGPIPE, and no failure of mydocker's own", call.status, call)
+
+
 @contextlib.contextmanager
 def stranger(mydocker: "Mydocker", inner: int) -> Iterator[None]:
     """A process of the host's that gets this PID there, and lives to the end of the block."""

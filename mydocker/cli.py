@@ -4,10 +4,18 @@
 (argparse does not stop there, and to import it takes half as long as a whole container should.)
 """
 
-import os
 from collections.abc import Callable
 
-from mydocker.errors import FAILED, MYDOCKER_FAILED, MydockerError, complain, from_kernel
+from mydocker.errors import (
+    FAILED,
+    MYDOCKER_FAILED,
+    UNREAD,
+    MydockerError,
+    Unread,
+    complain,
+    from_kernel,
+    say,
+)
 
 HELP = """\
 Usage: mydocker run [OPTIONS] IMAGE [COMMAND] [ARG...]
@@ -47,6 +55,8 @@ def main(arguments: list[str]) -> int:
     except OSError as error:
         complain(str(from_kernel(error)))
         return MYDOCKER_FAILED
+    except Unread:
+        return UNREAD
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT, as a shell counts it
 
@@ -63,7 +73,7 @@ def dispatch(arguments: list[str]) -> int:
 
 
 def show_help() -> int:
-    os.write(1, HELP.encode())
+    say(HELP, "help")
     return 0
 
 

@@ -34,6 +34,7 @@ from dojo.testing import (
     ours,
     started,
     task,
+    tells_what_it_cannot_print,
     vm,
 )
 from dojo.trees import describe, differences
@@ -885,6 +886,28 @@ def test_a_large_file_needs_no_large_memory(mydocker):
         call = expect(running.wait(), status=0, err="")
     together = sum(peaks.values()) // 1024
     check(together < 100, "less than 100 MiB of memory", f"{together} MiB", call)
+
+
+@task(4)
+@ours
+def test_a_name_that_cannot_be_printed(mydocker, tmp_path):
+    """`… > /dev/full`: what was asked for did not reach anybody. It is told, and not of `run`."""
+    running = started(mydocker.start("run", "--name", "box", "busybox", "sh", "-c", STAY))
+    tells_what_it_cannot_print(mydocker, "commit", "box", "copy")
+    tells_what_it_cannot_print(mydocker, "import", str(mydocker.root / "images/copy.tar"), "again")
+    tells_what_it_cannot_print(mydocker, "images")
+    end(running)
+
+
+@task(4)
+@ours
+def test_an_image_that_leads_nowhere_hides_no_other(mydocker):
+    """A link of somebody's, to a directory that has gone: `images` lists what there is."""
+    (mydocker.root / "images" / "a-link").symlink_to("nowhere")
+    call = expect(mydocker("images"), status=0)
+    names = [line.split()[0] for line in call.text.splitlines()]
+    check(names == ["IMAGE", "busybox"], "the image `busybox`", names, call)
+    (mydocker.root / "images" / "a-link").unlink()
 
 
 # Task 5: What is refused

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import select
 import signal
 import sys
@@ -14,6 +15,7 @@ from dojo.plugin.fixtures import Mydocker
 from dojo.scratch import Moment, Process, Running
 from dojo.testing import (
     CALLERS,
+    FULL,
     check,
     container_process,
     container_processes,
@@ -120,6 +122,18 @@ def test_the_stdin_of_the_caller_stays_the_callers(mydocker, shared):
     os.close(mine)
     check(left == b"a line for the caller\n", "the caller can still read its line", left)
     gone(mydocker)
+
+
+@task(1)
+@ours
+def test_an_id_that_cannot_be_printed_is_told_elsewhere(mydocker):
+    """stdout takes nothing: the container runs all the same, and somebody has to know its id."""
+    words = ("run", "-d", "--rm", "busybox", *STAY)
+    call = mydocker(*words, before=FULL)
+    expect(call, status=125, out="", complaint=["run -d", "No space left"])
+    found = re.findall("[0-9a-f]{64}", call.errors)
+    check(len(found) == 1, "the id of the container that runs, 64 hex digits", call.errors, call)
+    end_detached(mydocker, found[0])
 
 
 # Task 2: It lives on by itself

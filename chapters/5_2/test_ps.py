@@ -35,6 +35,7 @@ from dojo.testing import (
     showed,
     started,
     task,
+    tells_what_it_cannot_print,
     vm,
     wrong_records,
 )
@@ -406,6 +407,16 @@ def test_what_ps_does_not_know_is_refused(mydocker, words, status):
     """A word that is skipped in silence makes you believe in an answer that you did not get."""
     expect(mydocker("ps", "-a", "-q", "--no-trunc"), status=0, out="", err="")
     expect(mydocker("ps", *words), status=status, out="", complaint=[words[-1]])
+
+
+@task(2)
+@ours
+def test_a_table_that_cannot_be_printed(mydocker):
+    """`ps > /dev/full`: it is `ps` that fails, with a status of its own. `ps | head` is fine."""
+    expect(mydocker("run", "--name", "box", "busybox", "true"), status=0)
+    tells_what_it_cannot_print(mydocker, "ps", "-a")
+    full = ("sh", "-c", 'exec "$@" 2> /dev/full', "sh")
+    expect(mydocker("ps", "--no-such-option", before=full), status=125, out="", err="")
 
 
 # Task 3: The truth

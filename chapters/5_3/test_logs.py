@@ -13,6 +13,7 @@ from dojo.plugin.fixtures import Mydocker
 from dojo.scratch import Call
 from dojo.testing import (
     CALLERS,
+    FULL,
     check,
     container_process,
     container_processes,
@@ -505,6 +506,26 @@ def test_follow_without_what_was_before(mydocker, shared):
     call = expect(follower.wait(), status=0)
     every = "".join(f"{word}\n" for word in [*asked, "last"])
     check(every.endswith(call.text), f"the end of {every!r}", call.text, call)
+
+
+@task(3)
+@ours
+def test_a_log_that_cannot_be_printed(mydocker):
+    """`logs > /dev/full`: nobody has seen the lines. To end with 0 would be a lie."""
+    expect(mydocker("run", "--name", "box", "busybox", "echo", "hello"), status=0, out="hello\n")
+    call = mydocker("logs", "box", before=FULL)
+    expect(call, status=1, out="", complaint=["logs box", "No space left"])
+
+
+@task(2)
+@ours
+@guard
+def test_output_that_does_not_reach_the_caller_is_told(mydocker):
+    """`run … > /dev/full`: what the container has written is lost, and somebody should say so."""
+    words = ("run", "--rm", "busybox", "echo", "hello")
+    expect(mydocker(*words), status=0, out="hello\n", err="")
+    call = expect(mydocker(*words, before=FULL), out="")
+    check("No space left" in call.errors, "that there is no space left", call.errors, call)
 
 
 # Task 4: What is refused

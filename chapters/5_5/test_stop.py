@@ -30,6 +30,7 @@ from dojo.testing import (
     started,
     stranger,
     task,
+    tells_what_it_cannot_print,
     vm,
 )
 
@@ -266,6 +267,18 @@ def test_one_that_ends_at_this_moment_is_stopped(mydocker):
                     os.kill(process.pid, signal.SIGKILL)
         expect(running.wait(), status=0, out=f"{name}\n", err="")
         check(ended(mydocker, name) == KILLED, "it is listed as killed", ended(mydocker, name))
+
+
+@task(2)
+@ours
+def test_a_name_that_cannot_be_printed(mydocker):
+    """`stop > /dev/full`: the container is stopped all the same, and `stop` says what it could not.
+
+    (It is a second time that it is stopped here, which is no failure.)
+    """
+    detached(mydocker, "--name", "box", "busybox", *STAY)
+    expect(mydocker("stop", "-t", "0", "box"), status=0, out="box\n", err="")
+    tells_what_it_cannot_print(mydocker, "stop", "box")
 
 
 # Task 3: Never a stranger

@@ -19,6 +19,7 @@ from dojo.testing import (
     detached,
     end_detached,
     expect,
+    is_quiet_where_nobody_reads,
     listed,
     minder_of,
     moments,
@@ -215,6 +216,24 @@ def test_what_runs_ends_though_its_record_is_broken(mydocker):
     call = expect(mydocker("rm", "-f", "box"), status=0, out="box\n", err="")
     nothing_alive(mydocker, call)
     all_is_clear(mydocker)
+
+
+@task(1)
+@ours
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_all_go_though_nothing_can_be_printed(mydocker, stream):
+    """No room for a name, or for a complaint, is no reason to stop at the first of three."""
+    for name in ("one", "two"):
+        one_that_has_ended(mydocker, name=name)
+    number = {"stdout": 1, "stderr": 2}[stream]
+    full = ("sh", "-c", f'exec "$@" {number}> /dev/full', "sh")
+    call = mydocker("rm", "one", "no-such-container", "two", before=full)
+    expect(call, status=1)
+    check(names(mydocker) == [], "no container is left", names(mydocker), call)
+    if stream == "stdout":
+        check("rm one" in call.errors, "a message of `rm one`", call.errors, call)
+        one_that_has_ended(mydocker, name="box")
+        is_quiet_where_nobody_reads(mydocker, "rm", "box")
 
 
 # Task 2: Running containers

@@ -4,7 +4,6 @@
 (argparse does not stop there, and to import it takes half as long as a whole container should.)
 """
 
-import os
 import signal
 from collections.abc import Callable
 
@@ -16,7 +15,15 @@ from mydocker.cgroups.limits import (
     whole_number,
 )
 from mydocker.environment import Variables, read_file, read_variable
-from mydocker.errors import FAILED, MYDOCKER_FAILED, MydockerError, complain, from_kernel
+from mydocker.errors import (
+    FAILED,
+    UNREAD,
+    MydockerError,
+    Unread,
+    complain,
+    from_kernel,
+    say,
+)
 from mydocker.volume import Volume, read_volume, refuse_twice
 
 HELP = """\
@@ -141,8 +148,11 @@ def main(arguments: list[str]) -> int:
         complain(str(error))
         return error.status
     except OSError as error:
-        complain(str(from_kernel(error)))
-        return MYDOCKER_FAILED
+        failure = unforeseen(arguments[0], error)
+        complain(str(failure))
+        return failure.status
+    except Unread:
+        return UNREAD
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT, as a shell counts it
 
@@ -154,6 +164,14 @@ def forget_the_callers_signals() -> None:
     """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def unforeseen(command: str, error: OSError) -> MydockerError:
+    """What to tell of a system call that failed under a command."""
+    if command in ("run", "exec"):
+        return from_kernel(error, command=command)
+    tried = f"{command}: {error.filename}" if error.filename else command
+    return MydockerError(tried, error.strerror or str(error), FAILED)
 
 
 def dispatch(arguments: list[str]) -> int:
@@ -231,7 +249,7 @@ def dispatch(arguments: list[str]) -> int:
 
 
 def show_help() -> int:
-    os.write(1, HELP.encode())
+    say(HELP, "help")
     return 0
 
 

@@ -9,6 +9,7 @@ FAILED = 1  # a command that failed, or that was given the wrong number of argum
 MYDOCKER_FAILED = 125  # mydocker itself failed, or an option or its value is wrong
 CANNOT_EXECUTE = 126  # the command is there, but it is nothing that can be executed
 NOT_FOUND = 127  # the command is not there
+UNREAD = 141  # 128 + SIGPIPE, as a shell counts it
 
 
 class MydockerError(Exception):
@@ -24,9 +25,15 @@ class MydockerError(Exception):
         self.status = status
 
 
-def from_kernel(error: OSError, status: int = MYDOCKER_FAILED) -> MydockerError:
+class Unread(Exception):
+    """Who has read our stdout does so no more, as `head` after ten lines: no failure to tell of."""
+
+
+def from_kernel(
+    error: OSError, status: int = MYDOCKER_FAILED, command: str = "run"
+) -> MydockerError:
     """What to tell of a system call that failed. `linux.py` puts what was tried in `filename`."""
-    return MydockerError(str(error.filename or "run"), error.strerror or str(error), status)
+    return MydockerError(str(error.filename or command), error.strerror or str(error), status)
 
 
 @contextlib.contextmanager
@@ -38,7 +45,23 @@ def refused_threads() -> Iterator[None]:
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN), "start a thread") from error
 
 
+def say(text: str, tried: str) -> None:
+    """Write to stdout what was asked for.
+
+    Raises Unread where nobody reads it, MydockerError where it cannot be written.
+    """
+    rest = memoryview(text.encode(errors="backslashreplace"))
+    try:
+        while rest:
+            rest = rest[os.write(1, rest) :]
+    except BrokenPipeError as error:
+        raise Unread from error
+    except OSError as error:
+        raise MydockerError(f"{tried}: stdout", error.strerror or str(error), FAILED) from error
+
+
 def complain(text: str) -> None:
     """Write one line to stderr, whatever the user typed into it."""
     line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in f"mydocker: {text}")
-    os.write(2, line.encode(errors="backslashreplace") + b"\n")
+    with contextlib.suppress(OSError):  # stderr is full, or closed: what was to be done goes on
+        os.write(2, line.encode(errors="backslashreplace") + b"\n")

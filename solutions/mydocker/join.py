@@ -150,6 +150,6 @@ def become_the_command(
     except MydockerError as error:
         pipe.send_failure(failure_to_write, error)
     except OSError as error:
-        pipe.send_failure(failure_to_write, from_kernel(error))
+        pipe.send_failure(failure_to_write, from_kernel(error, command="exec"))
     finally:
         os._exit(MYDOCKER_FAILED)

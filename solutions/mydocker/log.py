@@ -15,6 +15,7 @@ from mydocker.errors import complain
 from mydocker.pump import write_all
 
 STDOUT, STDERR = 1, 2
+NAMES = {STDOUT: "stdout", STDERR: "stderr"}
 HEADER_BYTES = 8  # the stream, three zeros, the length as a big-endian number
 NEXT_SECONDS = 0.05  # how often whoever follows looks again
 
@@ -38,7 +39,12 @@ class Recorder:
         with self._lock:
             self._write_down(stream, chunk)
         if self._passed_on:
-            write_all(stream, chunk)
+            try:
+                write_all(stream, chunk)
+            except OSError as error:
+                if error.errno != errno.EPIPE:  # of a reader who has gone there is nothing to tell
+                    complain(f"run: {NAMES[stream]}: {error.strerror}")
+                raise
 
     def close(self) -> None:
         with self._lock:

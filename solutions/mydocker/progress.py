@@ -32,5 +32,10 @@ def show(what: str, measure: Callable[[], int], done: threading.Event) -> None:
     if done.wait(FIRST_SECONDS):
         return
     while not done.wait(NEXT_SECONDS):
-        os.write(2, f"{CLEAR_LINE}{what}: {measure() // 1_000_000} MB".encode())
-    os.write(2, CLEAR_LINE.encode())
+        write(f"{CLEAR_LINE}{what}: {measure() // 1_000_000} MB")
+    write(CLEAR_LINE)
+
+
+def write(text: str) -> None:
+    with contextlib.suppress(OSError):  # a terminal that has gone: nobody looks any more
+        os.write(2, text.encode())

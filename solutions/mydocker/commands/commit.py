@@ -6,7 +6,7 @@ import os
 
 from mydocker import archive, image, linux, progress
 from mydocker.container import Container, find
-from mydocker.errors import FAILED, MydockerError, complain
+from mydocker.errors import FAILED, MydockerError, complain, say
 from mydocker.layer import Layer
 from mydocker.process import Process
 
@@ -30,7 +30,7 @@ def commit(container: str, name: str) -> int:
         raise MydockerError(tried, error.strerror or str(error), FAILED) from error
     if changed:
         complain(f"{tried}: some files changed while they were read: {changed}")
-    os.write(1, f"{name}\n".encode())
+    say(f"{name}\n", tried)
     return 0
 
 

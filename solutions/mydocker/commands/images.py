@@ -1,9 +1,11 @@
 """mydocker images: which images there are."""
 
+import contextlib
 import os
 import time
 
 from mydocker import image
+from mydocker.errors import say
 from mydocker.table import aligned
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -11,8 +13,11 @@ UNITS = ("B", "kB", "MB", "GB", "TB")
 
 def images() -> int:
     """Print a table of all images, a line each."""
-    rows = [("IMAGE", "CREATED", "SIZE"), *(row(name) for name in image.names())]
-    os.write(1, "".join(f"{line}\n" for line in aligned(rows)).encode())
+    rows = [("IMAGE", "CREATED", "SIZE")]
+    for name in image.names():
+        with contextlib.suppress(FileNotFoundError):  # removed since, or a link to nothing
+            rows.append(row(name))
+    say("".join(f"{line}\n" for line in aligned(rows)), "images")
     return 0
 
 

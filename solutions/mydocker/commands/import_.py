@@ -4,7 +4,7 @@ import contextlib
 import os
 
 from mydocker import archive, image, progress
-from mydocker.errors import FAILED, MydockerError
+from mydocker.errors import FAILED, MydockerError, say
 
 
 def import_(source: str, name: str) -> int:
@@ -27,5 +27,5 @@ def import_(source: str, name: str) -> int:
         raise MydockerError(tried, str(error), FAILED) from error
     except OSError as error:
         raise MydockerError(tried, error.strerror or str(error), FAILED) from error
-    os.write(1, f"{name}\n".encode())
+    say(f"{name}\n", tried)
     return 0

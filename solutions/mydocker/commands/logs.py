@@ -25,19 +25,23 @@ def logs(request: LogsRequest, wanted: str) -> int:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # who reads us may have read enough, as of `cat`
     reader = log.Reader(file)
     found = reader.new_chunks()
-    show(found if request.tail is None else log.last_lines(found, request.tail))
+    show(found if request.tail is None else log.last_lines(found, request.tail), tried)
     more_may_come = request.follow
     while more_may_come:
         more_may_come = not has_ended(container)
-        show(reader.new_chunks())
+        show(reader.new_chunks(), tried)
         if more_may_come:
             time.sleep(log.NEXT_SECONDS)
     return 0
 
 
-def show(chunks: Iterator[tuple[int, bytes]]) -> None:
+def show(chunks: Iterator[tuple[int, bytes]], tried: str) -> None:
     for stream, content in chunks:
-        write_all(stream, content)
+        try:
+            write_all(stream, content)
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise MydockerError(f"{tried}: {log.NAMES[stream]}", why, FAILED) from error
 
 
 def has_ended(container: Container) -> bool:

@@ -1,11 +1,10 @@
 """mydocker ps: which containers there are, and what they are doing."""
 
-import os
 import time
 
 from mydocker.cli import PsRequest
 from mydocker.container import Container, all_containers, as_json
-from mydocker.errors import complain
+from mydocker.errors import complain, say
 from mydocker.table import aligned
 
 COLUMNS = ("CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "NAMES")
@@ -27,7 +26,7 @@ def ps(request: PsRequest) -> int:
     else:
         rows = [tuple(cells[key] for key in IN_TABLE) for cells in shown]
         lines = aligned([COLUMNS, *rows])
-    os.write(1, "".join(f"{line}\n" for line in lines).encode(errors="backslashreplace"))
+    say("".join(f"{line}\n" for line in lines), "ps")
     return 0
 
 

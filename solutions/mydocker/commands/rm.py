@@ -1,13 +1,13 @@
 """mydocker rm: containers go, with all that is theirs."""
 
 import contextlib
-import os
 import signal
 
 from mydocker import container as containers
 from mydocker import lifecycle
+from mydocker.cli import unforeseen
 from mydocker.container import Container
-from mydocker.errors import FAILED, MydockerError, complain, from_kernel
+from mydocker.errors import FAILED, MydockerError, Unread, complain, say
 
 TOGETHER = 20  # containers that end at the same time: their minders need some CPU to clean up
 
@@ -31,9 +31,11 @@ def rm(names: list[str], force: bool) -> int:
                 remove_broken(name, force)
             else:
                 remove(name, force, everyone, killed)
-            os.write(1, f"{name}\n".encode())
+            say(f"{name}\n", f"rm {name}")
         except OSError as error:
-            complain(f"rm {name}: {from_kernel(error)}")
+            complain(str(unforeseen(f"rm {name}", error)))
+            status = FAILED
+        except Unread:  # the others go all the same
             status = FAILED
         except MydockerError as error:
             complain(str(error))

@@ -5,7 +5,7 @@ import os
 from mydocker import launch
 from mydocker.cgroups.limits import Limits
 from mydocker.cli import RunRequest
-from mydocker.errors import FAILED, MydockerError
+from mydocker.errors import FAILED, MydockerError, Unread, say
 
 
 def run(request: RunRequest) -> int:
@@ -20,6 +20,16 @@ def run(request: RunRequest) -> int:
     limits = Limits(request.memory, request.cpu_shares, request.cpus, request.pids)
     if request.detach:
         launch.detach(identity, request, limits)
-        os.write(1, f"{identity}\n".encode())
+        tell(identity)
         return 0
     return launch.run(identity, request, limits, lambda: None)
+
+
+def tell(identity: str) -> None:
+    """Print the id; on stderr if stdout takes none, or nobody could find out what runs now."""
+    try:
+        say(f"{identity}\n", "run -d")
+    except Unread as error:
+        raise MydockerError(f"run -d: {identity} runs", "nobody reads stdout") from error
+    except MydockerError as error:
+        raise MydockerError(f"run -d: {identity} runs; stdout", error.why) from error

@@ -1,10 +1,8 @@
 """mydocker stop: containers that run come to their end."""
 
-import os
-
 from mydocker import lifecycle
 from mydocker.container import Container, all_containers, find
-from mydocker.errors import FAILED, MydockerError, complain
+from mydocker.errors import FAILED, MydockerError, complain, say
 
 
 def stop(names: list[str], seconds: int) -> int:
@@ -21,6 +19,5 @@ def stop(names: list[str], seconds: int) -> int:
     for name in names:
         if name in found and found[name].identity in left:
             complain(f"stop {name}: it is still there, though it was killed")
-        elif name in found:
-            os.write(1, f"{name}\n".encode())
+    say("".join(f"{n}\n" for n in names if n in found and found[n].identity not in left), "stop")
     return FAILED if left or len(found) < len(set(names)) else 0

@@ -479,6 +479,27 @@ def test_a_container_whose_minder_was_killed_has_ended(mydocker, detach):
 
 @task(3)
 @ours
+def test_one_that_has_changed_its_user_does_not_live_on_without_its_minder(mydocker):
+    """With another user ID, a process loses the wish to die with its parent: see prctl(2).
+
+    So the kernel does not end it. Whoever looks next has to: nobody minds it, or knows how it ends.
+    """
+    after_a_crash(mydocker)
+    command = ("su", "-s", "/bin/sh", "nobody", "-c", f"exec {' '.join(STAY)}")
+    detached(mydocker, "--name", "box", "busybox", *command)
+    process = container_process(mydocker)
+    user = Path(f"/proc/{process.pid}").stat
+    changed = mydocker.host.until(lambda: user().st_uid != 0)
+    check(changed, "PID 1 has changed its user", f"it is that of user {user().st_uid}")
+    os.kill(process.parent, signal.SIGKILL)
+    mydocker.host.until(lambda: process.parent not in [p.pid for p in mydocker.host.processes()])
+    the_rows(mydocker, 0)
+    nothing_lives(mydocker)
+    ended_with(mydocker, "box", 137)
+
+
+@task(3)
+@ours
 def test_a_pid_that_is_used_again_is_not_the_container(mydocker):
     """PIDs are used again, and the number that stands in a record may be anybody's by now.
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from mydocker import paths, process
+from mydocker.cgroups.files import read
 from mydocker.errors import FAILED, MydockerError
 from mydocker.image import IMAGE_LINK, directory_by_key
 from mydocker.process import Process
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any  # takes as long to import as a third of a whole start
 
 KILLED = 137  # 128 + SIGKILL: how a container ends together with its minder
+KILL_SECONDS = 10.0  # SIGKILL works at once, but for a process that waits for a disk
 RECORD = "config.json"
 
 
@@ -144,9 +146,11 @@ class Container:
         if self.exit_status is not None:
             return "exited"
         if self.is_of_this_boot():
+            is_minded = self.minder.is_alive()
             if self.process and self.process.is_alive():
-                return "running"
-            if self.minder.is_alive():
+                if is_minded or not self.ends_unminded(self.process):
+                    return "running"
+            elif is_minded:
                 return self.state_while_minded()
         self.died_unseen()
         return "exited"
@@ -173,6 +177,16 @@ class Container:
         if self.exit_status is None:  # the minder has waited for it: then it has also said so
             self.read_again()
         return "exited"
+
+    def ends_unminded(self, first: Process) -> bool:
+        """Kill its PID 1, which lives though its minder was killed. Returns whether that ended it.
+
+        It was to die with its minder, but a change of its user ID takes that back: see prctl(2).
+        """
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ends by itself
+            if f"/mydocker-{self.identity}" not in read(f"/proc/{first.pid}/cgroup"):
+                return False  # the record is wrong, and the process another container's
+        return first.is_killed_within(KILL_SECONDS)
 
     def died_unseen(self) -> None:
         """Its minder was killed, or the machine went down: nobody else will record the end.

@@ -7,9 +7,8 @@ import time
 
 from mydocker import image, layer, paths, record
 from mydocker.cgroups import groups
-from mydocker.container import RECORD, Container, all_containers, containers
+from mydocker.container import KILL_SECONDS, RECORD, Container, all_containers, containers
 
-KILL_SECONDS = 10.0  # SIGKILL works at once, but for a process that waits for a disk
 MINDER_SECONDS = 2.0
 START_SECONDS = 10.0
 

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import os
 import select
+import signal
 from collections.abc import Iterator
 
 from mydocker import pidfd
@@ -44,6 +45,15 @@ class Process:
         except (FileNotFoundError, ProcessLookupError):
             return None
         return found if int(found[START]) == self.start else None
+
+    def is_killed_within(self, seconds: float) -> bool:
+        """Kill it and wait for its end. Returns whether that came in time."""
+        try:
+            with self.held() as handle:
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+                return bool(select.select([handle], [], [], seconds)[0])
+        except ProcessLookupError:
+            return True
 
     def ends_within(self, seconds: float) -> bool:
         """Wait for its end. Returns whether it came in time."""

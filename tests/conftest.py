@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from dojo import clone
+from dojo import clone, surroundings
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -33,6 +33,13 @@ def ctrl_c_is_heard() -> None:
     """Whoever was started in the background of a script ignores it, and so do its children."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_set_for_mydocker_and_tar() -> Iterator[None]:
+    """Whoever works on a mydocker of his own may have told it where to keep things, and how."""
+    with surroundings.without_those_of_programs():
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

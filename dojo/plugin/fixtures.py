@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dojo import clone, machine, program, rootfs
+from dojo import clone, machine, program, rootfs, surroundings
 from dojo.engines import Engine, EngineHost, kind_of
 from dojo.errors import KataError
 from dojo.scratch import Call, Moment, Running, ScratchHost, groups, leaks
@@ -291,7 +291,7 @@ class ScratchHosts:
 @pytest.fixture(scope="session")
 def scratch_hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScratchHosts]:
     """Where scratch hosts come from. On them, programs can write where tests have their files."""
-    with session_directory() as directory:
+    with surroundings.without_those_of_programs(), session_directory() as directory:
         hosts = ScratchHosts(directory, [tmp_path_factory.getbasetemp()])
         yield hosts
         hosts.end_engine()

@@ -483,6 +483,10 @@ def test_remove_one_that_ends_at_this_moment(mydocker):
 def test_remove_while_somebody_joins(mydocker):
     """`exec` is in there, or it is too late. It never runs anywhere else, and never waits on."""
     script = f"{guard_of(mydocker)}; echo in; exec sleep 777"
+    detached(mydocker, "--name", "box", "busybox", *STAY)
+    joined = started(mydocker.start("exec", "box", "sh", "-c", script), b"in")
+    expect(mydocker("rm", "-f", "box"), status=0, out="box\n", err="")
+    expect(joined.wait(), status=KILLED, out="in\n")
     for moment in moments(MOMENTS, looks=True):
         identity = detached(mydocker, "--name", "box", "busybox", *STAY)
         joining = mydocker.start("exec", "box", "sh", "-c", script, moment=moment)
@@ -514,6 +518,8 @@ def test_a_new_one_of_the_same_name_while_the_old_one_goes(mydocker):
         check(b"box" in removed.out, "the old one is removed", removed.out, removed)
         expect(orderly(mydocker("rm", "-f", "box")), status=0)
         all_is_clear(mydocker)
+    expect(mydocker("run", "--name", "box", "busybox", "echo", "new"), status=0, out="new\n")
+    expect(mydocker("rm", "box"), status=0, out="box\n", err="")
 
 
 @task(3)

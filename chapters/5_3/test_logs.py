@@ -24,6 +24,8 @@ from dojo.testing import (
     guard,
     listed,
     minder_of,
+    moments,
+    needs,
     ours,
     showed,
     started,
@@ -34,6 +36,7 @@ from dojo.testing import (
 STAY = "exec sleep 1000"
 ALL_BYTES = bytes(range(256))
 MEBIBYTE = 1024 * 1024
+MOMENTS = 5  # at most, at which something happens to a command
 # Says a word on each stream, as often as somebody writes a line to /shared/ask.
 ANSWER = """echo ready; count=0; while :; do
     while read word; do
@@ -378,6 +381,41 @@ def test_f_of_one_in_the_foreground(mydocker):
     running.type(b"typed\n")
     expect(running.wait(), status=0, out="one\ntwo\n")
     expect(follower.wait(), status=0, out="one\ntwo\n", err="")
+
+
+@task(3)
+def test_f_follows_one_container_and_no_other_of_its_name(mydocker):
+    """With --rm, a name is free when its container has ended. The next one of that name has an end
+    of its own: who was busy meanwhile must not wait for that.
+    """
+    named = ("--rm", "--name", "box", "busybox", "sh", "-c")
+    first = detached(mydocker, *named, f"echo ready; {STAY}")
+    follower = started(mydocker.start("logs", "-f", "box"))
+    follower.send(signal.SIGSTOP)
+    end_detached(mydocker, first)
+    second = detached(mydocker, *named, f"echo of the next one; {STAY}")
+    follower.send(signal.SIGCONT)
+    expect(follower.wait(), status=0, out="ready\n", err="")
+    end_detached(mydocker, second)
+
+
+@task(3)
+@needs("unotify")
+def test_never_the_log_of_another_one_of_its_name(mydocker):
+    """Between the moment in which a container is found and that in which its log is opened, its
+    name can have become another one's.
+    """
+    named = ("--rm", "--name", "box", "busybox", "sh", "-c")
+    for moment in moments(MOMENTS, looks=True):
+        first = detached(mydocker, *named, f"echo ready; {STAY}")
+        reading = mydocker.start("logs", first, moment=moment)
+        with moment:
+            end_detached(mydocker, first)
+            second = detached(mydocker, *named, f"echo of the next one; {STAY}")
+            logged(mydocker, second, b"of the next one\n")
+        call = reading.wait()
+        check(b"next" not in call.out, "what that container wrote, or nothing", call.text, call)
+        end_detached(mydocker, second)
 
 
 @task(3)

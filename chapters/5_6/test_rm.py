@@ -19,6 +19,7 @@ from dojo.testing import (
     detached,
     end_detached,
     expect,
+    first_process,
     is_quiet_where_nobody_reads,
     listed,
     minder_of,
@@ -520,6 +521,28 @@ def test_a_new_one_of_the_same_name_while_the_old_one_goes(mydocker):
         all_is_clear(mydocker)
     expect(mydocker("run", "--name", "box", "busybox", "echo", "new"), status=0, out="new\n")
     expect(mydocker("rm", "box"), status=0, out="box\n", err="")
+
+
+@task(3)
+@ours
+@pytest.mark.parametrize("options", [(), ("--rm",)], ids=["", "--rm"])
+def test_an_old_minder_leaves_the_new_one_of_its_name_alone(mydocker, options):
+    """What minds a container may be held up, by a caller that does not read, say. When it goes on,
+    its container is removed, and another one has the name: nothing of that is its to change.
+    """
+    words = ("--name", "box", "busybox", "sh", "-c", "echo ready; exec sleep 1000")
+    old = started(mydocker.start("run", *options, *words))
+    first = first_process(old)
+    old.send(signal.SIGSTOP)
+    os.kill(first.pid, signal.SIGKILL)
+    expect(mydocker("rm", "box", seconds=40), status=0, out="box\n", err="")
+    identity = detached(mydocker, *words)
+    old.send(signal.SIGCONT)
+    call = expect(old.wait(), status=KILLED, out="ready\n", err="")
+    found = [(row["ID"], row["State"]) for row in listed(mydocker, "-a")]
+    check(found == [(identity, "running")], f"the new one, {identity[:12]}, running", found, call)
+    expect(mydocker("rm", "-f", "box"), status=0, out="box\n", err="")
+    all_is_clear(mydocker)
 
 
 @task(3)

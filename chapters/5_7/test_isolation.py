@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 
 from dojo.plugin.fixtures import Mydocker
-from dojo.scratch import Call, Process, Running
+from dojo.scratch import Call, Moment, Process, Running
 from dojo.testing import (
+    as_far_as_it_can,
     beside,
     check,
     container_process,
     container_processes,
     detached,
     expect,
+    first_process,
     first_words,
     layers,
     listed,
@@ -35,6 +37,7 @@ STAY = ("sleep", "1000")
 MEBIBYTE = 1024 * 1024
 OF_CONTAINERS = ("containers", "writeLayer", "work", "mnt")  # the directories of MYDOCKER_ROOT
 MANY = 20
+FIRST_LOOKS = 6  # at what others change: in these, a command finds its container
 MOMENTS = 5  # at most, at which processes are killed
 
 
@@ -809,6 +812,58 @@ def test_the_one_that_is_being_committed_is_removed(mydocker, state):
             check(f"copy-{number}" not in seen, "no image of a commit that failed", seen, call)
     expect(inside(mydocker, "other", "ls -d /etc/passwd"), status=0, out="/etc/passwd\n")
     clear(mydocker, "other")
+
+
+@task(5)
+@ours
+def test_an_old_minder_leaves_the_layer_of_the_new_one_alone(mydocker):
+    """With --rm it removes what was its own. By the time that it hears of the end, a new container
+    can have the name, and below it what that one has written.
+    """
+    words = ("--name", "one", "busybox", "sh", "-c", "echo ready; exec sleep 1000")
+    old = started(mydocker.start("run", "--rm", *words))
+    first = first_process(old)
+    old.send(signal.SIGSTOP)
+    kill(first)
+    expect(mydocker("rm", "one", seconds=40), status=0, out="one\n", err="")
+    box(mydocker, "one")
+    change(mydocker, "one", "echo new > /mine")
+    old.send(signal.SIGCONT)
+    expect(old.wait(), status=128 + signal.SIGKILL, out="ready\n", err="")
+    expect(inside(mydocker, "one", "cat /mine"), status=0, out="new\n", err="")
+    expect(mydocker("stop", "-t", "0", "one"), status=0)
+    expect(mydocker("commit", "one", "copy"), status=0, err="")
+    expect(run(mydocker, "copy", "cat /mine"), status=0, out="new\n", err="")
+    clear(mydocker, "one")
+
+
+@task(5)
+@ours
+@needs("unotify")
+def test_never_the_files_of_another_one_of_its_name(mydocker):
+    """Between the moment in which a container is found and that in which its files are read, its
+    name can have become another one's. An image of that one is the image of a stranger.
+    """
+    for number in range(FIRST_LOOKS):
+        moment = Moment(number, looks=True)
+        identity = box(mydocker, "one")
+        change(mydocker, "one", "echo old > /mine")
+        expect(mydocker("stop", "-t", "0", "one"), status=0)
+        committing = mydocker.start("commit", identity, f"copy-{number}", moment=moment)
+        with moment:
+            removing = as_far_as_it_can(mydocker, "rm", "one")
+            if removing.has_ended():
+                box(mydocker, "one")
+                change(mydocker, "one", "echo new > /mine")
+                expect(mydocker("stop", "-t", "0", "one"), status=0)
+        call = committing.wait()
+        expect(removing.wait(), status=0, out="one\n", err="")
+        if call.status == 0:
+            found = run(mydocker, f"copy-{number}", "cat /mine")
+            expect(found, status=0, out="old\n", err="")
+        else:
+            expect(call, status=1, out="", complaint=[])
+        clear(mydocker, "one")
 
 
 # Helpers

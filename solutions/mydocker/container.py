@@ -89,12 +89,17 @@ class Container:
 
     def has_started(self, pid: int) -> None:
         self.process = Process.of(pid)
-        self.write(self.directory)
+        self.update()
 
     def has_ended(self, status: int) -> None:
         self.exit_status = status
         self.finished = time.time()
-        self.write(self.directory)
+        self.update()
+
+    def update(self, how: int = fcntl.LOCK_SH) -> None:
+        """Record what it is now. Raises FileNotFoundError where its record is there no more."""
+        with self.locked(how):
+            self.write(self.directory)
 
     def write(self, directory: str) -> None:
         """Put the record into its directory, whole or not at all."""
@@ -113,11 +118,23 @@ class Container:
 
     @contextlib.contextmanager
     def locked(self, how: int = fcntl.LOCK_EX) -> Iterator[None]:
-        """Keep others from removing it. Raises FileNotFoundError where somebody has done so."""
+        """Keep others from removing it. Raises FileNotFoundError where somebody has done so.
+
+        Whatever is done to a container by its name is done in here: by now, the name can be another
+        one's.
+        """
         with paths.locked(self.directory, how) as handle:
-            if not paths.is_still(self.directory, handle):
+            if not paths.is_still(self.directory, handle) or not self.is_recorded():
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.directory)
             yield
+
+    def is_recorded(self) -> bool:
+        """Whether the record of that name is its own."""
+        with contextlib.suppress(OSError, ValueError):
+            text = read(f"{self.directory}/{RECORD}")
+            as_written = text.startswith(as_json({"id": self.identity})[:-1])  # no need for `json`
+            return as_written or load(self.name).identity == self.identity
+        return False
 
     def as_values(self) -> dict[str, object]:
         of_process = self.process and vars(self.process)
@@ -198,8 +215,9 @@ class Container:
             self.exit_status = KILLED
             self.finished = time.time()
             if is_recorded:
-                with contextlib.suppress(OSError):  # it is the truth all the same
-                    self.write(self.directory)
+                # It is the truth all the same, also where somebody is removing it.
+                with contextlib.suppress(OSError):
+                    self.update(fcntl.LOCK_SH | fcntl.LOCK_NB)
 
 
 SIMPLE = (

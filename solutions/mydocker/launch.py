@@ -128,7 +128,7 @@ def remove(record: Container) -> None:
     """Remove what there is of a container, once nobody makes an image of it any more."""
     from mydocker.lifecycle import remove_files
 
-    with record.locked():
+    with contextlib.suppress(FileNotFoundError), record.locked():  # somebody else may have done it
         remove_files(record)
 
 
@@ -231,6 +231,8 @@ def mind(pid: int, record: Container, terminal: "Terminal | None", pump: Pump) -
     pump.finish()
     try:
         record.has_ended(status)
+    except FileNotFoundError:
+        pass  # somebody has removed the container while we waited for its reader
     except OSError as error:  # a full disk, say: the container has ended all the same
         complain(f"record the end of {record.name}: {error.strerror}")
     os.waitpid(pid, 0)

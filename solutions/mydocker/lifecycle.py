@@ -2,12 +2,20 @@
 
 import contextlib
 import errno
+import os
 import signal
 import time
 
 from mydocker import image, layer, paths, record
 from mydocker.cgroups import groups
-from mydocker.container import KILL_SECONDS, RECORD, Container, all_containers, containers
+from mydocker.container import (
+    KILL_SECONDS,
+    RECORD,
+    Container,
+    all_containers,
+    containers,
+    is_broken,
+)
 
 MINDER_SECONDS = 2.0
 START_SECONDS = 10.0
@@ -87,8 +95,6 @@ def remove(container: Container) -> None:
         container.minder.ends_within(KILL_SECONDS)  # with --rm it removes the same things
     try:
         with container.locked():
-            if not container.read_again():  # its name is another one's by now
-                raise Gone
             groups.find(f"mydocker-{container.identity}").end()
             remove_files(container)
     except FileNotFoundError as error:
@@ -105,8 +111,22 @@ def remove_files(container: Container) -> None:
 def remove_broken(name: str) -> None:
     """Remove a record that cannot be read, and what runs in the groups that it may still name.
 
-    Not where it is another container's id that it names.
+    Not where it is another container's id that it names. Raises Gone where somebody else has
+    removed it: the name can be another one's by now.
     """
+    directory = f"{containers()}/{name}"
+    if os.path.islink(directory) or not os.path.isdir(directory):
+        return paths.remove_tree(directory)  # a file, or a link: nobody's
+    try:
+        with paths.locked(directory) as handle:
+            if not paths.is_still(directory, handle) or not is_broken(name):
+                raise Gone
+            remove_what_is_broken(name)
+    except FileNotFoundError as error:
+        raise Gone from error
+
+
+def remove_what_is_broken(name: str) -> None:
     directory = f"{containers()}/{name}"
     identity = record.id_in(f"{directory}/{RECORD}")
     known = {container.identity for container in all_containers(lambda path: None)}

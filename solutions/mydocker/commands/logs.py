@@ -22,6 +22,8 @@ def logs(request: LogsRequest, wanted: str) -> int:
         return 0  # it has been recorded, and is about to start
     except OSError as error:
         raise MydockerError(tried, error.strerror or str(error), FAILED) from error
+    if is_anothers(container):
+        raise MydockerError(tried, "no such container", FAILED)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # who reads us may have read enough, as of `cat`
     reader = log.Reader(file)
     found = reader.new_chunks()
@@ -44,10 +46,20 @@ def show(chunks: Iterator[tuple[int, bytes]], tried: str) -> None:
             raise MydockerError(f"{tried}: {log.NAMES[stream]}", why, FAILED) from error
 
 
+def is_anothers(container: Container) -> bool:
+    """Whether its name is another one's by now: then the log that was opened may be that one's."""
+    try:
+        return load(container.name).identity != container.identity
+    except (OSError, ValueError):
+        return False
+
+
 def has_ended(container: Container) -> bool:
     """Whether all that it wrote is in its log: its minder has recorded the end then, or is gone."""
     try:
         current = load(container.name)
     except (OSError, ValueError):
+        return True
+    if current.identity != container.identity:  # its name is another one's by now
         return True
     return current.exit_status is not None or not current.minder.is_alive()

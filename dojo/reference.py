@@ -28,8 +28,8 @@ def run_reference(catalogue: Catalogue, typed: str, arguments: list[str]) -> NoR
     chapter = catalogue.chapter(typed)
     state = Steps(catalogue).state(chapter)
     given = arguments[1:] if arguments[:1] == ["--"] else arguments
-    environment = {"MYDOCKER_ROOT": REFERENCE_ROOT} | os.environ
-    root = Path(environment["MYDOCKER_ROOT"])
+    root = Path(os.environ.get("MYDOCKER_ROOT") or REFERENCE_ROOT)  # "" is none for mydocker, too
+    environment = {**os.environ, "MYDOCKER_ROOT": str(root)}
     if chapter.order >= IMAGES_BEGIN and os.geteuid() == 0 and not has_image(root):
         import_image(catalogue, root)
     os.execve(sys.executable, _mydocker(*given), _at(state, environment))

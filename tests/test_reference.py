@@ -12,6 +12,8 @@ import pexpect
 import pytest
 
 from dojo import clone, rootfs, trees
+from dojo.catalogue import Catalogue
+from dojo.reference import REFERENCE_ROOT, run_reference
 from tests.learners import require_lab
 
 SECONDS = 20
@@ -97,6 +99,21 @@ def test_the_root_file_system_becomes_an_image(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"Image busybox is in {tmp_path}/root/images.\n"
     assert (tmp_path / "root/images/busybox/bin/busybox").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "root"), [(None, REFERENCE_ROOT), ("", REFERENCE_ROOT), ("/elsewhere", "/elsewhere")]
+)
+def test_it_has_a_root_of_its_own_unless_one_is_named(
+    monkeypatch: pytest.MonkeyPatch, given: str | None, root: str
+) -> None:
+    """A mydocker takes an empty MYDOCKER_ROOT for none: the learner's containers would be there."""
+    started: list[dict[str, str]] = []
+    monkeypatch.setattr(os, "execve", lambda path, words, environment: started.append(environment))
+    if given is not None:
+        monkeypatch.setenv("MYDOCKER_ROOT", given)
+    run_reference(Catalogue(clone.here()), "3.3", ["run", "busybox", "true"])
+    assert [environment["MYDOCKER_ROOT"] for environment in started] == [root]
 
 
 def test_an_unknown_chapter_is_one_line() -> None:

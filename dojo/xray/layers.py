@@ -98,7 +98,7 @@ def _bases(pid: int, starter: int) -> list[Path]:
     for each in (starter, pid):
         with suppress(KataError):
             environment = kernel.environment(each)
-            found.append(Path(environment.get("MYDOCKER_ROOT", "/var/lib/mydocker")))
+            found.append(Path(environment.get("MYDOCKER_ROOT") or "/var/lib/mydocker"))
             found.append(Path(kernel.working_directory(each)))
     found += [Path("/proc", str(starter), name) for name in ("root", "cwd")]
     return [base for base in found if base.is_absolute()]

@@ -377,6 +377,76 @@ def test_another_program_that_is_not_there_is_refused(learner: Learner) -> None:
     assert (unclosed.returncode, "true 'x" in unclosed.stderr) == (2, True)
 
 
+# What is drawn by chance -----------------------------------------------------------------------
+
+DRAWING = """\
+import random
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+
+from dojo.testing import check, task
+from mydocker.words import KNOWN
+
+
+@task(1)
+def test_a_number(mydocker):
+    number = random.randrange(10**12)
+    check("calm" in KNOWN, "calm", f"a number: {number}")
+
+
+@task(1)
+@settings(phases=[Phase.reuse, Phase.generate], suppress_health_check=list(HealthCheck))
+@given(number=st.integers(10**9, 10**12))
+def test_an_example(mydocker, number):
+    check(number % 7 != 3 or "calm" in KNOWN, "calm", f"an example: {number}")
+
+
+class Machine(RuleBasedStateMachine):
+    def __init__(self):
+        super().__init__()
+        self.drawn = []
+
+    @rule(number=st.integers(0, 10**12))
+    def step(self, number):
+        self.drawn.append(number)
+        good = len(self.drawn) < 3 or sum(self.drawn) % 7 != 3
+        check(good or "calm" in KNOWN, "calm", f"steps: {self.drawn}")
+
+
+@task(1)
+def test_some_steps(mydocker):
+    once = settings(max_examples=50, database=None, phases=[Phase.generate])
+    run_state_machine_as_test(seed(random.getrandbits(64))(Machine), settings=once)
+"""
+
+
+def test_what_was_drawn_is_kept_until_it_is_green(learner: Learner) -> None:
+    """Else a task is ticked in one run, and crossed out in the next on the same code."""
+    (learner.clone.chapters / "3_2/test_more.py").write_text(DRAWING)
+
+    def found(*words: str, folder: str = ".") -> list[str]:
+        done = learner.runs(["sh", "-c", f'cd {folder}; exec "$@"', "sh", *kata("check", *words)])
+        return re.findall(r"  found +((?:a number|an example|steps): .*)", done.stdout)
+
+    learner.knows("five")
+    first = found("3.2", "--all")
+    assert len(first) == 3
+    assert found("3.2", "--all", folder="chapters") == first
+    assert found("3.2", "--all", "-n", "0") == first
+    other = found("3.2", "--all", "--mydocker", f"env {sys.executable} -m mydocker")
+    assert len(other) == 3
+    assert not set(other) & {first[0], first[2]}, "another program has draws of its own"
+    learner.knows("five", "calm")
+    assert found("3.2", "--all") == []
+    learner.knows("five")
+    again = found("3.2", "--all")
+    assert len(again) == 3
+    assert not set(again) & {first[0], first[2]}
+    assert not (learner.clone.root / ".hypothesis").exists()
+
+
 # What is remembered ----------------------------------------------------------------------------
 
 

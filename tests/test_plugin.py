@@ -1,6 +1,7 @@
 """The pytest plugin, tried on small test files and small programs under test."""
 
 import os
+import re
 import subprocess
 
 import pytest
@@ -230,3 +231,12 @@ def test_what_the_machine_cannot_run_is_skipped_or_fails(
     monkeypatch.setenv("KATA_LAB_LACKS", "aufs")
     known = pytester.runpytest_subprocess(*call, "-p", "force_need", "--strict-lab")
     assert known.parseoutcomes()["skipped"] == 1
+
+
+def test_chapters_draw_nothing_that_cannot_be_kept() -> None:
+    """The plugin keeps what `random` and Hypothesis draw until a test is green, see draws.py."""
+    for path in clone.here().chapters.glob("*/test_*.py"):
+        text = path.read_text()
+        assert not re.search(r"urandom\(|SystemRandom|import secrets", text), path
+        if "database=None" in text:
+            assert "seed(random." in text, path

@@ -112,7 +112,7 @@ def test_much_output_comes_through(mydocker):
 @task(2)
 def test_stdin_is_attached_with_i(mydocker):
     """`-i` hands the caller's stdin on, so that a container can stand in a pipeline."""
-    content = os.urandom(200_000)
+    content = random.randbytes(200_000)
     call = mydocker("run", "--rm", "-i", "busybox", "cat", stdin=content)
     expect(call, status=0, err="")
     check(call.out == content, "every byte of stdin comes back on stdout", f"{len(call.out)} bytes")

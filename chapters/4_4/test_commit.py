@@ -5,6 +5,7 @@ import dataclasses
 import errno
 import io
 import os
+import random
 import signal
 import socket
 import stat
@@ -223,7 +224,7 @@ def test_the_tar_can_be_imported_again(mydocker):
 def test_contents_come_back(mydocker):
     """Any bytes, none at all, and more than one buffer of them."""
     contents = {
-        "random": os.urandom(3_000_001),
+        "random": random.randbytes(3_000_001),
         "empty": b"",
         "zeros": bytes(100_000),
         "one": b"\n",

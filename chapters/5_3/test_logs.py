@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 from collections.abc import Iterator, Sequence
@@ -98,7 +99,7 @@ def test_one_that_wrote_nothing(mydocker):
 @pytest.mark.parametrize("detach", [(), ("-d",)], ids=["foreground", "detached"])
 def test_every_byte_comes_back(mydocker, shared, detach):
     """Output is bytes, not text: any of the 256, and no newline at the end unless there was one."""
-    content = ALL_BYTES + os.urandom(70_000) + b"\r\n\0\n\n" + ALL_BYTES[::-1] + b"the end"
+    content = ALL_BYTES + random.randbytes(70_000) + b"\r\n\0\n\n" + ALL_BYTES[::-1] + b"the end"
     (shared / "out").write_bytes(content)
     (shared / "err").write_bytes(content[::-1])
     words = (*detach, "--name", "box", *mount(shared), "busybox", "sh", "-c")
@@ -113,7 +114,7 @@ def test_every_byte_comes_back(mydocker, shared, detach):
 @pytest.mark.parametrize("detach", [(), ("-d",)], ids=["foreground", "detached"])
 def test_megabytes_come_back(mydocker, shared, detach):
     """More than any pipe or buffer holds, and nobody reads: it is written on, to the last byte."""
-    content = os.urandom(6 * MEBIBYTE)
+    content = random.randbytes(6 * MEBIBYTE)
     (shared / "out").write_bytes(content)
     words = (*detach, "--name", "box", *mount(shared), "busybox", "cat", "/shared/out")
     mydocker("run", *words)
@@ -286,7 +287,7 @@ def test_a_word_here_and_a_word_there(mydocker):
 @task(2)
 def test_much_on_both_at_once(mydocker, shared):
     """Two processes, one on each stream: whoever reads one to its end first stops the other."""
-    contents = {name: os.urandom(2 * MEBIBYTE) for name in ("out", "err")}
+    contents = {name: random.randbytes(2 * MEBIBYTE) for name in ("out", "err")}
     for name, content in contents.items():
         (shared / name).write_bytes(content)
     script = "cat /shared/out & cat /shared/err >&2; wait"
@@ -351,7 +352,7 @@ def test_f_shows_half_a_line(mydocker):
 @task(3)
 def test_f_ends_with_the_container(mydocker, shared):
     """When nothing more can come, it is over; with the last words, and with status 0."""
-    content = os.urandom(2 * MEBIBYTE)
+    content = random.randbytes(2 * MEBIBYTE)
     (shared / "out").write_bytes(content)
     script = """echo ready; while ! test -e /shared/ask; do sleep 0.05; done; cat /shared/out
         echo last words >&2; exit 7"""

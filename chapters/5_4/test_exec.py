@@ -290,7 +290,7 @@ def test_the_streams_are_those_of_the_command_to_the_byte(mydocker):
 @task(2)
 def test_stdin_is_attached_with_i(mydocker):
     """`exec -i box tar x < archive` is how files get in; where the input ends, `cat` ends."""
-    content = os.urandom(200_000)
+    content = random.randbytes(200_000)
     with box(mydocker):
         call = expect(mydocker("exec", "-i", "box", "cat", stdin=content), status=0, err="")
     check(call.out == content, "every byte of stdin comes back on stdout", f"{len(call.out)} bytes")

@@ -12,6 +12,7 @@ from dojo.engines import kind_of
 from dojo.errors import KataError
 from dojo.labs import choice
 from dojo.labs.remote import Remote
+from dojo.plugin import draws
 from dojo.plugin.fixtures import RUN, Mydocker, command_under_test
 from dojo.rows import NAME_WIDTH, laid_out, readable
 from dojo.testing import Unmet
@@ -52,6 +53,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="begin with the tests that were red when `kata check` ran them last",
     )
     group.addoption(
+        "--draw-anew",
+        action="store_true",
+        help="what tests draw by chance is new each time, not kept as long as they are red",
+    )
+    group.addoption(
         "--every-moment",
         action="store_true",
         help="only the tests in which something happens at any moment of a command, and each time "
@@ -75,6 +81,8 @@ def pytest_configure(config: pytest.Config) -> None:
     ):
         config.addinivalue_line("markers", marker)
     config.stash[CATALOGUE] = Catalogue(clone.here())
+    if _concerns_chapters(config):
+        draws.keep_examples(clone.here())
     try:
         for typed in config.getoption("--chapter"):
             config.stash[CATALOGUE].chapter(typed)
@@ -192,6 +200,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     wanted = {*chapter.needs, *needs_of(item)}
     reason = lab.cannot(sorted(wanted))
     if reason is None:
+        draws.begin(item, clone.here())
         return
     strict = item.config.getoption("--strict-lab") or item.config.getoption("--lab") == "here"
     if strict and lab.cannot(sorted(wanted - lab.known_to_lack())):
@@ -233,6 +242,8 @@ def pytest_runtest_makereport(
         under_test = item.stash.get(RUN, None)
         report.user_properties += [("chapter", chapter.number), ("task", number)]
         report.user_properties += [("lab", lab.name())]
+        if call.when == "call" and not report.skipped:
+            draws.end(item, clone.here(), report.passed)
         if report.failed and call.excinfo is not None:
             error = call.excinfo.value
             if isinstance(error, Unmet):

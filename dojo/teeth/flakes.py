@@ -54,7 +54,8 @@ def _run(catalogue: Catalogue, state: Path, seed: int, workers: int, report: Pat
         [
             *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "randomly"),
             *(f"--randomly-seed={seed}", f"--numprocesses={workers}", "--mydocker"),
-            *(program_in(state), f"--junitxml={report}", str(catalogue.clone.chapters)),
+            *(program_in(state), f"--junitxml={report}", "--draw-anew"),
+            str(catalogue.clone.chapters),
         ],
         cwd=catalogue.clone.root,
         env=surroundings.for_tests(os.environ),

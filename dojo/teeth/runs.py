@@ -42,7 +42,7 @@ def run_tests(
     its name, parameters included, and all that pytest printed.
     """
     report = directory / "report.xml"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--draw-anew"]
     done = subprocess.run(
         [*command, "--mydocker", program, f"--junitxml={report}", *options, str(chapter.folder)],
         cwd=clone.here().root,

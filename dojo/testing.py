@@ -43,6 +43,31 @@ CALLERS = {
 }
 
 
+def in_a_chroot(mydocker: "Mydocker", top: Path) -> tuple[str, ...]:
+    """What starts a program in a chroot on a mount point, as rescue systems and builders do.
+
+    top: an empty directory. The root of the mount namespace has a file `/of-the-host`, nothing in
+    the place of the test's own files, and little else that is no mount: so it is small, for whoever
+    takes it for the container's.
+    """
+    script = """
+        set -e; top=$1; own=$2; shift 2
+        mount -t tmpfs small "$top"; mount --make-unbindable "$top"
+        cd "$top"; echo of the host > of-the-host
+        for each in /*; do
+            if test -L "$each"; then cp -P "$each" .
+            elif test -d "$each"; then mkdir ".$each"; mount --rbind "$each" ".$each"
+            fi
+        done
+        mkdir old chroot; pivot_root . old; umount -l /old
+        mount --make-private /; mount --rbind / /chroot
+        mount -t tmpfs nothing "$own"; exec chroot /chroot "$@"
+        """
+    top.mkdir()
+    words = ("sh", str(top), str(mydocker.root.parent))
+    return ("unshare", "--mount", "--propagation=private", "sh", "-c", script, *words)
+
+
 def task(number: int) -> pytest.MarkDecorator:
     """Mark a test as part of a task of its chapter: 1 is the first in chapter.toml.
 

@@ -28,6 +28,7 @@ from dojo.testing import (
     few_processes,
     first_process,
     first_words,
+    in_a_chroot,
     moments,
     mounts_in,
     needs,
@@ -220,11 +221,27 @@ def test_nobody_breaks_out_with_chroot(mydocker, tmp_path):
     `..` ends at the root of the process or at that of the mount namespace. A process whose working
     directory is outside its root only meets the second: it must be the container's own.
     """
+    break_out(mydocker, tmp_path)
+
+
+@task(2)
+@ours
+def test_nobody_breaks_out_of_one_that_was_started_in_a_chroot(mydocker, tmp_path):
+    """The caller's root need not be the root of its mount namespace, which lies above that.
+
+    Who swaps the caller's root only leaves the other one there: from the container's root, the same
+    trick leads up to it.
+    """
+    break_out(mydocker, tmp_path, before=in_a_chroot(mydocker, tmp_path / "top"))
+
+
+def break_out(mydocker: Mydocker, tmp_path: Path, **more) -> None:
+    __tracebackhide__ = True
     (tmp_path / "secret").write_text("of the host\n")
     up = "../" * 30
-    look = f"ls -A /; cat {tmp_path}/secret 2>/dev/null; exit 0"
+    look = f"ls -A /; cat /of-the-host {tmp_path}/secret 2>/dev/null; exit 0"
     script = f"cd / && nsenter --root=/etc bin/busybox chroot {up} /bin/sh -c {shlex.quote(look)}"
-    call = expect(run(mydocker, script), status=0, err="")
+    call = expect(run(mydocker, script, **more), status=0, err="")
     check("of the host" not in call.text, "the secret of the host is not found", call.text, call)
     check(listed(call.text) == names_at_the_top(), " ".join(names_at_the_top()), call.text, call)
 

@@ -29,6 +29,7 @@ from dojo.testing import (
     expect,
     first_process,
     first_words,
+    in_a_chroot,
     layers,
     moments,
     needs,
@@ -648,6 +649,27 @@ def test_marks_of_the_layers_are_not_in_the_image(mydocker):
             attributes = [name for name in member.pax_headers if ".overlay." in name]
             check(not attributes, "no attribute of the layers", f"{member.name}: {attributes}")
     expect(run(mydocker, "copy", "ls /etc/shells /etc/moved"), status=1, out="/etc/moved\n")
+
+
+@task(3)
+@ours
+@pytest.mark.parametrize("whose", ["the container's", "the caller's"])
+def test_a_chroot_is_not_the_root_of_a_mount_namespace(mydocker, tmp_path, whose):
+    """Whoever enters a mount namespace finds the namespace's root, not that of a process in there.
+
+    A container that was started in a chroot must not have left the host's files there. And when you
+    come back, the root is not the one that you had, if that was one of chroot.
+    """
+    chroot = in_a_chroot(mydocker, tmp_path / "top")
+    of_run, of_commit = (chroot, ()) if whose == "the container's" else ((), chroot)
+    script = f"echo inside > /mine; {STAY}"
+    words = ("run", "--rm", "--name", "box", "busybox", "sh", "-c", script)
+    running = started(mydocker.start(*words, before=of_run))
+    call = expect(mydocker("commit", "box", "copy", before=of_commit), status=0, err="")
+    end(running)
+    there = images(mydocker)
+    check(there == ["busybox", "copy"], "the images busybox and copy", there, call)
+    expect(run(mydocker, "copy", "cat /mine; ls /of-the-host"), out="inside\n")
 
 
 # Task 4: Whole or not at all

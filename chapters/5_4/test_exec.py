@@ -30,6 +30,7 @@ from dojo.testing import (
     expect,
     few_processes,
     guard,
+    in_a_chroot,
     listed,
     minder_of,
     moments,
@@ -86,6 +87,22 @@ def test_it_is_in_all_namespaces_of_the_container(mydocker):
     found = dict(line.partition(" ")[::2] for line in call.text.splitlines())
     others = {name: number for name, number in found.items() if number != wanted.get(name)}
     check(not others and len(found) == len(wanted), f"those of PID 1: {wanted}", found, call)
+
+
+@task(1)
+@ours
+def test_its_root_is_the_containers_also_where_that_was_started_in_a_chroot(mydocker, tmp_path):
+    """setns(2) leads to the root of a mount namespace. If `run` was called in a chroot, that need
+    not be the container's, and a command would find itself among the host's files.
+    """
+    caller = in_a_chroot(mydocker, tmp_path / "top")
+    identity = detached(mydocker, "--rm", "--name", "box", "busybox", *STAY, before=caller)
+    first = container_process(mydocker, identity)
+    call = execute(mydocker, "test ! -e /of-the-host && echo of exec > /mine")
+    expect(call, status=0, out="", err="")
+    mine = Path(f"/proc/{first.pid}/root/mine")
+    check(mine.exists(), "what it has written is in the container", "it is not there", call)
+    end_process(mydocker, first)
 
 
 @task(1)

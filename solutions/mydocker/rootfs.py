@@ -39,11 +39,26 @@ def enter(layer: Layer, volumes: list[Volume]) -> None:
 
 
 def pivot_into(new_root: str) -> None:
-    """Swap the roots. Unlike after chroot, no path is left that leads to the old one."""
-    os.chdir(new_root)
+    """Swap the roots. Unlike after chroot, no path is left that leads to the old one.
+
+    The caller's own root may be one of chroot. What is swapped is the root of the mount namespace,
+    or there would be a way up to that, and whoever joins the namespace would find it.
+    """
+    there = os.open(new_root, os.O_PATH | os.O_CLOEXEC)
+    leave_chroot()
+    os.fchdir(there)
+    os.close(there)
     linux.pivot_root(".", ".")
     linux.umount2(".", linux.MNT_DETACH)
     os.chdir("/")
+
+
+def leave_chroot() -> None:
+    """Have the root of this mount namespace as ours: whoever joins one has, see setns(2)."""
+    ours = os.open("/proc/self/ns/mnt", os.O_RDONLY)
+    linux.setns(ours, linux.CLONE_NEWNS)
+    os.close(ours)
+    linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)  # more than we have seen so far
 
 
 def mount_kernel_file_systems() -> None:

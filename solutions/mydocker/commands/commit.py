@@ -47,7 +47,8 @@ def take_files(container: Container) -> int:
 
 def take_files_of(first: Process) -> int:
     """Those that PID 1 of a container sees. Raises ProcessLookupError where it has ended."""
-    here, ours = os.open(".", os.O_PATH), os.open("/proc/self/ns/mnt", os.O_RDONLY)
+    here, root = os.open(".", os.O_PATH), os.open("/", os.O_PATH)
+    ours = os.open("/proc/self/ns/mnt", os.O_RDONLY)
     with first.held():
         theirs = os.open(f"/proc/{first.pid}/ns/mnt", os.O_RDONLY)
     try:
@@ -55,6 +56,8 @@ def take_files_of(first: Process) -> int:
         return linux.open_tree("/", linux.OPEN_TREE_CLONE | linux.OPEN_TREE_CLOEXEC)
     finally:
         linux.setns(ours, linux.CLONE_NEWNS)
+        os.fchdir(root)
+        os.chroot(".")  # where our root was, which need not be that of the namespace
         os.fchdir(here)
-        for descriptor in (here, ours, theirs):
+        for descriptor in (here, root, ours, theirs):
             os.close(descriptor)

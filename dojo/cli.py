@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from dojo.callers import wait_for_children
 from dojo.catalogue import Catalogue, Chapter
 from dojo.clone import here
 from dojo.errors import KataError
@@ -481,6 +482,7 @@ def _become_pytest(root: Path, arguments: list[str]) -> NoReturn:
 
 
 def main() -> None:
+    wait_for_children()
     kata(prog_name="kata")
 
 

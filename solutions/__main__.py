@@ -2,6 +2,7 @@
 
 import sys
 
+from dojo.callers import wait_for_children
 from dojo.catalogue import Catalogue
 from dojo.clone import here
 from dojo.errors import KataError
@@ -9,6 +10,7 @@ from dojo.reference import run_reference
 
 
 def main(arguments: list[str]) -> None:
+    wait_for_children()
     if not arguments or arguments[0].startswith("-"):
         print("usage: python -m solutions CHAPTER run [OPTION...] IMAGE COMMAND", file=sys.stderr)
         sys.exit(2)

@@ -616,3 +616,15 @@ def test_an_error_of_the_kata_is_one_line(types: Types, monkeypatch: pytest.Monk
 
     monkeypatch.setattr("dojo.overview.status", fail)
     assert refused(types("status")) == "kata: read the moon: too far\n"
+
+
+def test_a_failure_is_known_where_the_caller_ignores_sigchld() -> None:
+    """Whoever ignores it has it ignored in us: then git, or pytest, seems to have succeeded."""
+    code = (
+        "import subprocess; from dojo import cli\n"
+        "cli.kata = lambda prog_name: print(subprocess.run(['false']).returncode)\n"
+        "cli.main()"
+    )
+    words = ["env", "--ignore-signal=CHLD", sys.executable, "-c", code]
+    done = subprocess.run(words, cwd=clone.here().root, capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"

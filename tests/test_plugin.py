@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 
 import pytest
 
@@ -240,3 +241,13 @@ def test_chapters_draw_nothing_that_cannot_be_kept() -> None:
         assert not re.search(r"urandom\(|SystemRandom|import secrets", text), path
         if "database=None" in text:
             assert "seed(random." in text, path
+
+
+def test_a_failure_is_known_where_the_caller_ignores_sigchld(pytester: pytest.Pytester) -> None:
+    """Else a test of the kata could not tell a program that failed from one that succeeded."""
+    test = "def test_it():\n    assert subprocess.run(['false']).returncode == 1"
+    pytester.makepyfile(f"import subprocess\n\n\n{test}")
+    plugins = [] if registered() else ["-p", "dojo.plugin"]
+    words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *plugins]
+    result = pytester.run("env", "--ignore-signal=CHLD", *words)
+    result.assert_outcomes(passed=1)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dojo import clone, lab, program, progress, standby, testing
+from dojo.callers import wait_for_children
 from dojo.catalogue import Catalogue, Chapter
 from dojo.engines import kind_of
 from dojo.errors import KataError
@@ -71,6 +72,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    wait_for_children()
     for marker in (
         "task(number): the task of the chapter that a test belongs to",
         "guard: holds before its chapter too, and must never break",

@@ -22,6 +22,7 @@ from dojo.plugin.fixtures import Mydocker
 from dojo.scratch import Call, Moment, Running
 from dojo.testing import (
     CALLERS,
+    beside,
     check,
     drawn,
     expect,
@@ -416,6 +417,23 @@ def test_sys_is_read_only(mydocker):
     check("Read-only" in call.errors, "touch: Read-only file system", call.errors, call)
 
 
+@task(3)
+@ours
+@pytest.mark.parametrize("name", ["proc", "sys", "dev"])
+def test_a_link_in_the_place_of_dev_is_followed_inside(mydocker, name):
+    """Whoever made the image made its links. From outside, one leads to a path of the host's.
+
+    So what is mounted on a path of the image is mounted from inside, when the image is the root.
+    """
+    image = mydocker.root / "images/busybox"
+    (image / "of-the-image").mkdir()
+    (image / name).rename(image / "of-the-image" / name)
+    (image / name).symlink_to(f"/of-the-image/{name}")
+    look = {"proc": "test -e /proc/1/status", "sys": "test -d /sys/kernel"}
+    script = f"{look.get(name, 'test -c /dev/null')} && readlink -f /{name}"
+    expect(run(mydocker, script), status=0, out=f"/of-the-image/{name}\n", err="")
+
+
 # Task 4: Images come in
 
 
@@ -719,6 +737,65 @@ def test_an_import_that_is_killed_leaves_an_image(mydocker, tmp_path):
 
 @task(4)
 @ours
+@needs("unotify")
+def test_the_name_is_there_at_each_moment(mydocker, tmp_path):
+    """Others look at the name while it is replaced: they find the old image or the new one.
+
+    A name that is taken away first, and given to the new one then, is nobody's in between.
+    """
+    one = write_tar(tmp_path / "one.tar", [a_file("version", b"one\n")])
+    two = write_tar(tmp_path / "two.tar", [a_file("version", b"two\n")])
+    expect(mydocker("import", str(one), "fresh"), status=0)
+    expect(run(mydocker, "cat /version", image="fresh"), status=0, out="one\n")
+    images = mydocker.root / "images"
+    names = [path for path in (images / "fresh", images / "fresh.tar") if path.exists()]
+    moment = Moment(0)
+    running = mydocker.start("import", str(two), "fresh", moment=moment)
+    for _ in moment.steps():
+        gone = [str(path) for path in names if not path.exists()]
+        check(not gone, "what was there of the image by its name is there", f"gone: {gone}")
+    expect(running.wait(), status=0)
+    expect(run(mydocker, "cat /version", image="fresh"), status=0, out="two\n")
+
+
+@task(4)
+@ours
+@needs("unotify")
+def test_two_imports_of_one_name_at_once(mydocker, tmp_path):
+    """Two people have the same idea. Each of their images is whole, and one of them is the last."""
+    tars = {
+        version: str(
+            write_tar(
+                tmp_path / f"{version.decode()}.tar",
+                [a_file(f"files/{each}", version) for each in range(4)],
+            )
+        )
+        for version in (b"1", b"2")
+    }
+    for moment in moments(12):
+        running = mydocker.start("import", tars[b"1"], "fresh", moment=moment)
+        second = beside(mydocker, moment, "import", tars[b"2"], "fresh")
+        for call in (running.wait(), second):
+            expect(call, status=0, out="fresh\n", err="")
+        call = expect(run(mydocker, "cat /files/*", image="fresh"), status=0)
+        check(call.out in (b"1111", b"2222"), "one of the two images, whole", call.out, call)
+
+
+@task(4)
+@ours
+def test_a_tar_without_its_files_is_an_image(mydocker):
+    """The tar is the image, and its files can be made again: `run` does that where they are not.
+
+    So whoever copies `images/` to another machine need not copy what is unpacked of it.
+    """
+    content = tar_of([a_file("version", b"bare\n")])
+    (mydocker.root / "images" / "bare.tar").write_bytes(content)
+    for _ in range(2):
+        expect(run(mydocker, "cat /version", image="bare"), status=0, out="bare\n", err="")
+
+
+@task(4)
+@ours
 @pytest.mark.parametrize("format", ["plain", "gzip"])
 def test_an_import_that_does_not_fit_leaves_the_old_image(mydocker, tmp_path, format):
     """A full disk is told by its name, and what was there before is still there, whole."""
@@ -786,6 +863,14 @@ HOSTILE: dict[str, Callable[[str], Members]] = {
         a_member("hall", tarfile.SYMTYPE, linkname="door"),
         a_file("door/written", b"x"),
     ],
+    "a file far below a link": lambda out: [
+        a_member("door", tarfile.SYMTYPE, linkname=out),
+        a_file("door/far/below/written", b"x"),
+    ],
+    "a hard link far behind a link": lambda out: [
+        a_member("door", tarfile.SYMTYPE, linkname=os.path.dirname(out)),
+        a_member("stolen", tarfile.LNKTYPE, linkname=f"door/{os.path.basename(out)}/secret"),
+    ],
     "a directory below a link": lambda out: [
         a_member("door", tarfile.SYMTYPE, linkname=out),
         a_member("door/written", tarfile.DIRTYPE),
@@ -821,6 +906,32 @@ def test_a_tar_file_that_leads_out_is_refused(mydocker, tmp_path, what):
     check(not found, "the host's files are as they were", found, call)
     as_before(before, mydocker.root / "images")
     expect(run(mydocker, "exit 5", image="fresh"), status=5)
+
+
+@task(5)
+@ours
+@needs("unotify")
+@pytest.mark.parametrize("what", [what for what in HOSTILE if not what.endswith("to nothing")])
+def test_nothing_is_unpacked_before_all_is_looked_at(mydocker, tmp_path, what):
+    """A tar program that refuses such a member has by then unpacked those before it.
+
+    GNU tar refuses some of these by itself, and others not, and not every tar is GNU tar.
+    """
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("of the host\n")
+    name = "a-name-that-nothing-else-has"
+    good = write_tar(tmp_path / "good.tar", [a_file(name, b"x")])
+    bad = write_tar(tmp_path / "bad.tar", [a_file(name, b"x"), *HOSTILE[what](str(outside))])
+    expect(mydocker("import", str(good), "fresh"), status=0)
+    expect(run(mydocker, f"test -e /{name}", image="fresh"), status=0)
+    expect(mydocker("import", str(write_tar(tmp_path / "other.tar")), "fresh"), status=0)
+    moment = Moment(0)
+    running = mydocker.start("import", str(bad), "another", moment=moment)
+    for _ in moment.steps():
+        found = [str(path) for path in mydocker.root.rglob(name)]
+        check(not found, f"no member of the tar is unpacked: it has {what}", found)
+    expect(running.wait(), status=1, out="", complaint=["bad.tar"])
 
 
 def cut(content: bytes) -> bytes:

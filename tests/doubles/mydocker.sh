@@ -174,6 +174,9 @@ start() {
 # Whoever runs an image holds a lock on its directory, so that `settle` lets it be.
 hold_image() {
     [[ -d images/$image ]] || settle_images
+    if [[ ! -d images/$image && -f images/$image.tar ]]; then # it has been laid there
+        (import "images/$image.tar" "$image") >/dev/null || exit 125
+    fi
     while [[ -d images/$image ]]; do
         exec {image_lock}<"images/$image"
         flock --shared "$image_lock"

@@ -386,14 +386,17 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from dojo.testing import check, task
+from dojo import machine
+from dojo.testing import check, examples, task
 from mydocker.words import KNOWN
+
+machine.patience = lambda: random.SystemRandom().choice([1, 3, 9])  # how much is going on beside it
 
 
 @task(1)
 def test_a_number(mydocker):
-    number = random.randrange(10**12)
-    check("calm" in KNOWN, "calm", f"a number: {number}")
+    numbers = [random.randrange(10**12) for _ in range(examples(usual=9, least=1))]
+    check("calm" in KNOWN, "calm", f"a number: {numbers}")
 
 
 @task(1)

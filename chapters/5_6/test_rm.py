@@ -269,6 +269,19 @@ def test_f_kills_one_that_runs(mydocker):
 
 
 @task(2)
+@ours
+def test_f_does_not_wait_for_ever(mydocker):
+    """Its minder stands still, as one does whose reader is gone for lunch. It is killed as well."""
+    detached(mydocker, "--name", "box", "busybox", *STAY)
+    minder = container_process(mydocker).parent
+    os.kill(minder, signal.SIGSTOP)
+    call = expect(mydocker("rm", "-f", "box"), status=0, out="box\n", err="")
+    nothing_left(mydocker, call)
+    alive = mydocker.host.until(lambda: not mydocker.host.processes())
+    check(alive, "no process, and no minder", "; ".join(map(str, mydocker.host.processes())), call)
+
+
+@task(2)
 @needs("cgroup")
 def test_nothing_is_alive_right_after(mydocker):
     """When `rm -f` returns, it is done: no process, no group, no mount, not in a moment, now."""

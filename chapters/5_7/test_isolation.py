@@ -3,7 +3,9 @@
 import contextlib
 import os
 import re
+import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -151,6 +153,19 @@ def test_what_one_wrote_lies_in_a_directory_of_its_own(mydocker):
         found = names_in(mydocker, name)
         check(found == wanted, f"in {name}/, a directory for each container and no other", found)
     clear(mydocker, "one", identity)
+
+
+@task(1)
+@ours
+def test_no_user_of_the_host_walks_in(mydocker):
+    """A container can leave a setuid program in its layer: who reaches it becomes root."""
+    box(mydocker, "one")
+    for name in ("writeLayer", "work", "mnt"):
+        if (mydocker.root / name).exists():
+            mode = (mydocker.root / name).stat().st_mode & 0o7777
+            check(mode == 0o700, f"{name}/ with mode 0700", oct(mode))
+    check((mydocker.root / "writeLayer").is_dir(), "writeLayer/ is there", names_in(mydocker, "."))
+    clear(mydocker, "one")
 
 
 @task(1)
@@ -361,6 +376,24 @@ def test_of_one_name_exactly_one_starts(mydocker):
         clear(mydocker, "same")
     expect(inside(mydocker, "other", "echo still here"), status=0, out="still here\n")
     clear(mydocker, "other")
+
+
+@task(3)
+@ours
+@pytest.mark.needs("unotify")
+def test_an_image_is_whole_when_the_second_starts(mydocker):
+    """The first unpacks it. At whatever moment another one comes, it waits for all of the image."""
+    images = mydocker.root / "images"
+    packing = ["tar", "-C", str(images / "busybox"), "-cf", str(images / "fresh.tar"), "."]
+    subprocess.run(packing, check=True)
+    for number, moment in enumerate(moments(6)):
+        name = f"fresh-{number}"
+        shutil.copyfile(images / "fresh.tar", images / f"{name}.tar")
+        words = ("run", "--rm", name, "sh", "-c", "cat /etc/passwd /etc/group | wc -l; ls /bin/ls")
+        first = mydocker.start(*words, moment=moment)
+        second = beside(mydocker, moment, *words)
+        for call in (expect(first.wait(), status=0, err=""), expect(second, status=0, err="")):
+            check("/bin/ls" in call.text, "all of the image", call.text, call)
 
 
 @task(3)

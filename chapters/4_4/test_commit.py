@@ -900,6 +900,24 @@ def test_no_space_left_whatever_the_caller_does_with_signals(mydocker, tmp_path,
 
 @task(4)
 @ours
+def test_a_tree_too_deep_for_a_path_takes_no_images_place(mydocker):
+    """With `mkdir` and `cd`, step by step, a tree gets deeper than a path can be long. tar packs it
+    in the same way, but whoever unpacks it has to name a path, and cannot: no such image starts.
+    """
+    with container(mydocker, script="mkdir /deep; echo old > /version") as root:
+        make_deep(root / "deep", 10)
+        commit(mydocker)
+    with container(mydocker, "copy", "echo new > /version") as root:
+        make_deep(root / "deep", 30)
+        call = mydocker("commit", "box", "copy")
+    if call.status != 0:
+        expect(call, status=1, out="", complaint=["deep"])
+    version = "old\n" if call.status else "new\n"
+    expect(run(mydocker, "copy", "cat /version"), status=0, out=version, err="")
+
+
+@task(4)
+@ours
 def test_a_large_file_needs_no_large_memory(mydocker):
     """A file is copied piece by piece. Whoever reads it whole needs as much memory as it has."""
     with container(mydocker, script="head -c 120000000 /dev/zero > /large"):
@@ -1110,6 +1128,19 @@ def content(top: bytes, name: bytes) -> bytes:
 def read_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     """The content of a file in a tar; nothing for what is no file."""
     return (archive.extractfile(member) or io.BytesIO()).read()
+
+
+def make_deep(top: Path, depth: int) -> None:
+    """Directories with a name of 200 bytes, each in the one before. The first may be there."""
+    name = "d" * 200
+    directory = os.open(top, os.O_PATH)
+    for _ in range(depth):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, dir_fd=directory)
+        below = os.open(name, os.O_PATH, dir_fd=directory)
+        os.close(directory)
+        directory = below
+    os.close(directory)
 
 
 def names_below(top: Path) -> set[str]:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import subprocess
 import tarfile
 import threading
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 BLOCK = 512  # of a tar file; one of zeros marks its end
 CHUNK = 1 << 20
 SOME_FILES_DIFFER = 1  # an exit status of tar
+PATH_MOST = 4095  # bytes: PATH_MAX of linux/limits.h, which counts a zero at the end
+ESCAPED = re.compile(rb"\\([0-7]{3}|.)")  # how tar writes a byte that is no letter
 LINKS_MOST = 40  # that one path may go through, as in path_resolution(7)
 
 # How a compressed file begins, and the program that reads it.
@@ -188,7 +191,34 @@ def pack(files: int, tar: int) -> str:
     said = [line for line in done.stderr.splitlines() if not line.endswith(b": socket ignored")]
     if done.returncode > SOME_FILES_DIFFER or done.returncode < 0:
         raise failure_of("tar", b"\n".join(said), tar)
+    refuse_too_deep(tar)
     return "; ".join(line.decode(errors="replace").removeprefix("tar: ") for line in said)
+
+
+def refuse_too_deep(tar: int) -> None:
+    """Raise ArchiveError where a member lies deeper than a path can lead: none could unpack it.
+
+    Whoever makes such a tree, or packs it, goes down step by step, and needs no path.
+    """
+    os.lseek(tar, 0, os.SEEK_SET)
+    deep = []
+    with subprocess.Popen(
+        ["tar", "--list", "--file=-", "--quoting-style=escape"],
+        stdin=tar,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=plain_environment(),
+    ) as listing:
+        assert listing.stdout
+        for line in listing.stdout:
+            if len(line) > PATH_MOST:  # with its escapes: a look that costs next to nothing
+                name = ESCAPED.sub(b"?", line).rstrip(b"/\n")
+                deep += [line] if len(name) > PATH_MOST else []
+    if listing.returncode != 0:
+        raise ArchiveError("tar cannot read what it has written")
+    if deep:
+        begin = deep[0].removeprefix(b"./")[:40].decode()
+        raise ArchiveError(f"{begin}…: too deep, a path has {PATH_MOST} bytes at most")
 
 
 def size_of(tar: int) -> Callable[[], int]:

@@ -6,6 +6,7 @@ beside what was run, what came out and what was expected.
 """
 
 import contextlib
+import fcntl
 import itertools
 import json
 import os
@@ -13,6 +14,8 @@ import random
 import re
 import signal
 import subprocess
+import sys
+import termios
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -470,6 +473,44 @@ def _spread(places: Sequence[int], number: int) -> list[int]:
     """At most that many of them, evenly spread."""
     tried = min(len(places), number)
     return [places[each * len(places) // tried] for each in range(tried)]
+
+
+def non_blocking(*streams: int) -> tuple[str, ...]:
+    """What to put before a command whose caller has made these of its streams non-blocking.
+
+    If one is a pipe, there is room for a page only, so that it is full at once.
+    """
+    script = f"""if True:
+        import contextlib, fcntl, os, sys
+        for stream in {streams}:
+            with contextlib.suppress(OSError):  # no pipe
+                fcntl.fcntl(stream, fcntl.F_SETPIPE_SZ, 4096)
+            os.set_blocking(stream, False)
+        os.execvp(sys.argv[1], sys.argv[1:])"""
+    return (sys.executable, "-c", script)
+
+
+def in_two_pieces(mydocker: "Mydocker", *words: str, content: bytes) -> Call:
+    """Run a command whose stdin is non-blocking, and has the beginning of the content at first.
+
+    When all of that has been read, there is nothing to read for a while: then the rest comes.
+    """
+    mine, other = os.pipe()
+    os.set_blocking(mine, False)
+    begun = min(len(content) // 2, 4096)  # what a pipe holds
+    os.write(other, content[:begun])
+    running = mydocker.start(*words, stdin=mine)
+
+    def is_read() -> bool:
+        left = fcntl.ioctl(mine, termios.FIONREAD, bytes(4))
+        return left == bytes(4) or running.has_ended()
+
+    mydocker.host.until(is_read)
+    os.close(mine)
+    with contextlib.suppress(BrokenPipeError):
+        os.write(other, content[begun:])
+    os.close(other)
+    return running.wait()
 
 
 @contextlib.contextmanager

@@ -17,7 +17,9 @@ from dojo.testing import (
     end,
     expect,
     first_process,
+    in_two_pieces,
     needs,
+    non_blocking,
     ours,
     started,
     task,
@@ -129,6 +131,28 @@ def test_stdin_is_empty_without_i(mydocker):
     os.close(mine)
     expect(call, status=0, out="end\n")
     check(left == b"a line for the caller\n", "the caller can still read its line", left, call)
+
+
+@task(2)
+@pytest.mark.parametrize("stream", [1, 2], ids=["stdout", "stderr"])
+def test_a_caller_that_does_not_wait_for_room_loses_nothing(mydocker, stream):
+    """ssh and Node.js make streams non-blocking, for all who share them. Most programs cannot cope.
+
+    They are told "try again" where they would have waited, and give up: half of the output is lost.
+    """
+    script = f"head -c 1000000 /dev/zero >&{stream} && printf end >&{stream}; exit 7"
+    call = run(mydocker, script, before=non_blocking(stream))
+    expect(call, status=7)
+    got = call.out if stream == 1 else call.err
+    check(got == bytes(1000000) + b"end", "1000000 zeros, then `end`", f"{len(got)} bytes", call)
+
+
+@task(2)
+def test_a_stdin_with_nothing_in_it_yet_is_waited_for(mydocker):
+    """A stdin may be non-blocking, too. That nothing is there at this moment is not its end."""
+    content = b"one line\n" * 100
+    words = ("run", "--rm", "-i", "busybox", "cat")
+    expect(in_two_pieces(mydocker, *words, content=content), status=0, out=content, err="")
 
 
 @task(2)

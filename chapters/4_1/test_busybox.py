@@ -30,6 +30,7 @@ from dojo.testing import (
     first_process,
     first_words,
     in_a_chroot,
+    in_two_pieces,
     moments,
     mounts_in,
     needs,
@@ -457,6 +458,16 @@ def test_an_image_may_be_compressed(mydocker, tmp_path, format, source):
     image.write_bytes(content)
     words, stdin = (["-"], content) if source == "-" else ([str(image)], b"")
     expect(mydocker("import", *words, "fresh", stdin=stdin), status=0, err="")
+    expect(run(mydocker, "cat /version", image="fresh"), status=0, out="packed\n")
+
+
+@task(4)
+@pytest.mark.parametrize("format", ["plain", "gzip"])
+def test_a_tar_that_comes_in_pieces_is_waited_for(mydocker, format):
+    """Stdin may be non-blocking: that there is nothing just now does not mean that it is all."""
+    content = compressed(tar_of([a_file("version", b"packed\n")]), format)
+    call = in_two_pieces(mydocker, "import", "-", "fresh", content=content)
+    expect(call, status=0, out="fresh\n", err="")
     expect(run(mydocker, "cat /version", image="fresh"), status=0, out="packed\n")
 
 

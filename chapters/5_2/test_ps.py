@@ -30,6 +30,7 @@ from dojo.testing import (
     minder_of,
     moments,
     needs,
+    non_blocking,
     objects_in,
     ours,
     showed,
@@ -417,6 +418,17 @@ def test_a_table_that_cannot_be_printed(mydocker):
     tells_what_it_cannot_print(mydocker, "ps", "-a")
     full = ("sh", "-c", 'exec "$@" 2> /dev/full', "sh")
     expect(mydocker("ps", "--no-such-option", before=full), status=125, out="", err="")
+
+
+@task(2)
+def test_a_caller_that_does_not_wait_for_room_gets_it_all(mydocker):
+    """A pipe that is non-blocking takes what there is room for. Nobody shall see half a table."""
+    argument = "x" * 100_000
+    expect(mydocker("run", "--name", "box", "busybox", "true", argument), status=0)
+    call = mydocker("ps", "-a", "--no-trunc", before=non_blocking(1))
+    expect(call, status=0, err="")
+    (row,) = rows_of(call)
+    check(row["NAMES"] == "box", "the whole row", f"{len(call.out)} bytes", call)
 
 
 # Task 3: The truth

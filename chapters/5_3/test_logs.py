@@ -27,6 +27,7 @@ from dojo.testing import (
     minder_of,
     moments,
     needs,
+    non_blocking,
     ours,
     showed,
     started,
@@ -209,6 +210,24 @@ def test_two_roots_never_see_each_other(mydocker):
     expect(mydocker("logs", there), status=1, out="", complaint=[there])
     end_detached(mydocker, here)
     end_detached(mydocker, there)
+
+
+@task(1)
+@pytest.mark.parametrize("stream", [1, 2], ids=["stdout", "stderr"])
+def test_a_caller_that_does_not_wait_for_room_loses_nothing(mydocker, stream):
+    """Who passes output on is told "try again" by a non-blocking stream: wait, and lose nothing.
+
+    It is not what a reader that has gone looks like.
+    """
+    script = f"head -c 1000000 /dev/zero >&{stream}; printf end >&{stream}; exit 7"
+    words = ("run", "--name", "box", "busybox", "sh", "-c", script)
+    wanted = bytes(1000000) + b"end"
+    for status, call in (
+        (7, mydocker(*words, before=non_blocking(stream))),
+        (0, mydocker("logs", "box", before=non_blocking(stream))),
+    ):
+        expect(call, status=status)
+        same_bytes(call, call.out if stream == 1 else call.err, wanted, f"stream {stream}")
 
 
 @task(1)

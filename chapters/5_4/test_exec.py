@@ -31,10 +31,12 @@ from dojo.testing import (
     few_processes,
     guard,
     in_a_chroot,
+    in_two_pieces,
     listed,
     minder_of,
     moments,
     needs,
+    non_blocking,
     number_in,
     ours,
     showed,
@@ -311,6 +313,18 @@ def test_stdin_is_attached_with_i(mydocker):
     with box(mydocker):
         call = expect(mydocker("exec", "-i", "box", "cat", stdin=content), status=0, err="")
     check(call.out == content, "every byte of stdin comes back on stdout", f"{len(call.out)} bytes")
+
+
+@task(2)
+def test_streams_that_do_not_wait_lose_nothing(mydocker):
+    """The caller's streams may be non-blocking, with which hardly any command can cope."""
+    content = b"one line\n" * 100
+    with box(mydocker):
+        call = in_two_pieces(mydocker, "exec", "-i", "box", "cat", content=content)
+        expect(call, status=0, out=content, err="")
+        words = ("exec", "box", "sh", "-c", "head -c 1000000 /dev/zero && exit 7")
+        call = expect(mydocker(*words, before=non_blocking(1)), status=7, err="")
+        check(call.out == bytes(1000000), "1000000 zeros", f"{len(call.out)} bytes", call)
 
 
 @task(2)
@@ -619,6 +633,24 @@ def test_a_terminal_that_cannot_be_made_is_told(mydocker):
         expect(mydocker("exec", "box", "rm", "/dev/ptmx"), status=0)
         call = mydocker("exec", "-t", "box", "echo", "ran")
         expect(call, status=125, out="", complaint=["No such file or directory"])
+
+
+@task(3)
+@exec_and_still_run
+def test_a_terminal_that_does_not_wait_is_waited_for(mydocker, verb):
+    """The caller's terminal may be non-blocking: no key is there yet, or no room for more text."""
+    script = (
+        "echo ready; read line; head -c 200000 /dev/zero | tr '\\0' x; echo; echo $line; exit 7"
+    )
+    with box(mydocker) if verb == "exec" else contextlib.nullcontext():
+        words = {"run": ("run", "-it", "--rm", "busybox"), "exec": ("exec", "-it", "box")}[verb]
+        command = (*words, "sh", "-c", script)
+        running = started(mydocker.start(*command, terminal=True, before=non_blocking(0)))
+        running.type(b"typed\n")
+        call = expect(running.wait(), status=7)
+        ending = b"x" * 200000 + b"\r\ntyped\r\n"
+        found = f"{len(call.out)} bytes"
+        check(call.out.endswith(ending), "200000 letters, and the line that was typed", found, call)
 
 
 @task(3)

@@ -1,6 +1,7 @@
 """Tar files: those that come in are looked at before anything of them is unpacked."""
 
 import errno
+import io
 import os
 import re
 import subprocess
@@ -9,6 +10,7 @@ import threading
 from collections.abc import Callable
 
 from mydocker.errors import refused_threads
+from mydocker.streams import WaitingReader, write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ def copy_plain(source: int, tar: int) -> None:
 
     Raises ArchiveError where it cannot be read, OSError where it cannot be written.
     """
-    with open(source, "rb", closefd=False) as file:
+    with io.BufferedReader(WaitingReader(source, closefd=False)) as file:
         head = file.peek(BLOCK)[:BLOCK]
         for magic, program in COMPRESSIONS.items():
             if head.startswith(magic):
@@ -49,9 +51,7 @@ def copy_plain(source: int, tar: int) -> None:
 
 def copy(file: "IO[bytes]", tar: int) -> None:
     while chunk := file.read(CHUNK):
-        rest = memoryview(chunk)
-        while rest:
-            rest = rest[os.write(tar, rest) :]
+        write_all(tar, chunk)
 
 
 def decompress(program: str, file: "IO[bytes]", tar: int) -> None:

@@ -5,6 +5,8 @@ import errno
 import os
 from collections.abc import Iterator
 
+from mydocker.streams import write_all
+
 FAILED = 1  # a command that failed, or that was given the wrong number of arguments
 MYDOCKER_FAILED = 125  # mydocker itself failed, or an option or its value is wrong
 CANNOT_EXECUTE = 126  # the command is there, but it is nothing that can be executed
@@ -50,10 +52,8 @@ def say(text: str, tried: str) -> None:
 
     Raises Unread where nobody reads it, MydockerError where it cannot be written.
     """
-    rest = memoryview(text.encode(errors="backslashreplace"))
     try:
-        while rest:
-            rest = rest[os.write(1, rest) :]
+        write_all(1, text.encode(errors="backslashreplace"))
     except BrokenPipeError as error:
         raise Unread from error
     except OSError as error:
@@ -64,4 +64,4 @@ def complain(text: str) -> None:
     """Write one line to stderr, whatever the user typed into it."""
     line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in f"mydocker: {text}")
     with contextlib.suppress(OSError):  # stderr is full, or closed: what was to be done goes on
-        os.write(2, line.encode(errors="backslashreplace") + b"\n")
+        write_all(2, line.encode(errors="backslashreplace") + b"\n")

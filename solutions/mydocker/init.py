@@ -18,6 +18,7 @@ from mydocker.errors import (
     from_kernel,
 )
 from mydocker.layer import Layer
+from mydocker.streams import make_blocking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def attach_streams(
         empty = os.open("/dev/null", os.O_RDONLY)
         os.dup2(empty, 0)
         os.close(empty)
+    make_blocking()
     return None
 
 

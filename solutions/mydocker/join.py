@@ -19,7 +19,8 @@ from mydocker.launch import (
     wait_for_signals_only_when_asked,
 )
 from mydocker.process import Process
-from mydocker.pump import Pump, write_all
+from mydocker.pump import Pump
+from mydocker.streams import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

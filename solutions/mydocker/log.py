@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from mydocker.container import Container
 from mydocker.errors import complain
-from mydocker.pump import write_all
+from mydocker.streams import write_all
 
 STDOUT, STDERR = 1, 2
 NAMES = {STDOUT: "stdout", STDERR: "stderr"}

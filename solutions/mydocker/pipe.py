@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 
 from mydocker.errors import MydockerError
+from mydocker.streams import write_all
 
 LENGTH_BYTES = 8
 CHUNK = 65536
@@ -60,12 +61,6 @@ def receive_failure(pipe: int, message: bytes = b"") -> MydockerError | None:
         return None
     status, tried, why = os.fsdecode(message).split("\0")
     return MydockerError(tried, why, int(status))
-
-
-def write_all(pipe: int, message: bytes) -> None:
-    rest = memoryview(message)
-    while rest:
-        rest = rest[os.write(pipe, rest) :]
 
 
 def read_exactly(pipe: int, length: int) -> bytes:

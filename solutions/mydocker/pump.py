@@ -58,9 +58,3 @@ class Pump:
         finally:
             os.close(source)
             reading.release()
-
-
-def write_all(descriptor: int, content: bytes) -> None:
-    rest = memoryview(content)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]

@@ -9,7 +9,8 @@ import threading
 import tty
 
 from mydocker.errors import MydockerError, refused_threads
-from mydocker.pump import CHUNK, write_all
+from mydocker.pump import CHUNK
+from mydocker.streams import read, write_all
 
 ROWS_AND_COLUMNS = b"\0" * 8  # struct winsize, see ioctl_tty(2)
 STANDARD_STREAMS = (0, 1, 2)
@@ -59,7 +60,7 @@ class Terminal:
 
     def _pass_keys_on(self) -> None:
         with contextlib.suppress(OSError):
-            while keys := os.read(0, CHUNK):
+            while keys := read(0, CHUNK):
                 write_all(self.master, keys)
 
     def restore(self) -> None:

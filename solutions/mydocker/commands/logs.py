@@ -9,7 +9,7 @@ from mydocker import log
 from mydocker.cli import LogsRequest
 from mydocker.container import Container, find, load
 from mydocker.errors import FAILED, MydockerError
-from mydocker.pump import write_all
+from mydocker.streams import write_all
 
 
 def logs(request: LogsRequest, wanted: str) -> int:

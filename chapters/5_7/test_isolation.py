@@ -1,11 +1,13 @@
 """Chapter 5.7: as many containers as wanted, each with files of its own."""
 
 import contextlib
+import io
 import os
 import re
 import shutil
 import signal
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -130,6 +132,23 @@ def test_foreground_containers_run_at_once_too(mydocker):
         running.type(b"\n")
     for running, name, status in zip(both, ("one", "two"), (3, 4), strict=True):
         expect(running.wait(), status=status, out=f"ready\n{name}\n")
+
+
+@task(1)
+@ours
+def test_nobody_else_gets_into_the_layers(mydocker):
+    """A layer has the mode of the image's top, 0755 mostly, and programs of root may lie in there.
+
+    What stands in front of it has to be closed, whatever the umask of the caller is.
+    """
+    caller = ("sh", "-c", 'umask 0; exec "$@"', "sh")
+    detached(mydocker, "--name", "box", "busybox", *STAY, before=caller)
+    for name in ("writeLayer", "work", "mnt"):
+        if (mydocker.root / name).exists():  # not every driver needs all of them
+            mode = (mydocker.root / name).stat().st_mode & 0o777
+            expected = f"{name}/ is for root alone: mode 0700"
+            check(not mode & 0o077, expected, f"0{mode:o}", mydocker.calls[-1])
+    clear(mydocker, "box")
 
 
 @task(1)
@@ -332,6 +351,31 @@ def test_nothing_is_left_of_a_start_that_failed(mydocker, tmp_path):
 
 
 # Task 3: Many at once
+
+
+@task(3)
+@ours
+@needs("unotify")
+def test_two_starts_of_an_image_that_is_not_unpacked(mydocker):
+    """Whoever comes while another one unpacks it must wait, and not start from half of it."""
+    content = tar_of_busybox(mydocker)
+    for number, moment in enumerate(moments(8)):
+        (mydocker.root / "images" / f"bare-{number}.tar").write_bytes(content)
+        words = ("run", "--rm", f"bare-{number}", "cat", "/which/of/them")
+        running = mydocker.start(*words, moment=moment)
+        second = beside(mydocker, moment, *words)
+        for call in (running.wait(), second):
+            expect(call, status=0, out="this one\n", err="")
+
+
+@task(3)
+@ours
+def test_twenty_starts_of_an_image_that_is_not_unpacked(mydocker):
+    """In the same second, and each finds a tar without its files. One of them unpacks it."""
+    (mydocker.root / "images" / "bare.tar").write_bytes(tar_of_busybox(mydocker))
+    words = ("run", "--rm", "bare", "cat", "/which/of/them")
+    for running in [mydocker.start(*words) for _ in range(MANY)]:
+        expect(running.wait(60), status=0, out="this one\n", err="")
 
 
 @task(3)
@@ -628,6 +672,25 @@ def test_a_container_of_a_replaced_image_can_be_committed(mydocker):
 
 
 @task(4)
+def test_a_stopped_container_keeps_the_image_that_it_started_from(mydocker):
+    """It holds no lock on the old files, since it has no process: its record says what it needs.
+
+    Nobody else uses them here. Without them, its layer alone is no file system.
+    """
+    make_image(mydocker, "copy", "echo old > /version; echo old > /old")
+    box(mydocker, "box", image="copy")
+    change(mydocker, "box", "echo box > /mine")
+    expect(mydocker("stop", "-t", "0", "box"), status=0)
+    for version in ("newer", "newest"):
+        make_image(mydocker, "copy", f"echo {version} > /version; rm -f /old", base="busybox")
+        expect(run(mydocker, "copy", "cat /version; exit 7"), status=7, out=f"{version}\n")
+    expect(mydocker("commit", "box", "of-box"), status=0, err="")
+    call = run(mydocker, "of-box", "cat /version /old /mine; exit 7")
+    expect(call, status=7, out="old\nold\nbox\n")
+    clear(mydocker, "box")
+
+
+@task(4)
 @ours
 def test_what_nobody_uses_any_more_goes(mydocker):
     """An old image stays for those who stand on it. With the last of them it goes from the disk."""
@@ -904,6 +967,18 @@ def test_never_the_files_of_another_one_of_its_name(mydocker):
 # Helpers
 
 GOOD = {"status": 0, "out": "", "err": ""}
+
+
+def tar_of_busybox(mydocker: Mydocker) -> bytes:
+    """The image as a tar, with a file of its own at the end."""
+    image = mydocker.root / "images" / "busybox"
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        archive.add(image, arcname=".")
+        member = tarfile.TarInfo("./which/of/them")
+        member.size = len(b"this one\n")
+        archive.addfile(member, io.BytesIO(b"this one\n"))
+    return file.getvalue()
 
 
 def box(mydocker: Mydocker, name: str | None, *options: str, image: str = "busybox") -> str:

@@ -1,6 +1,8 @@
 """Chapter 5.8: the environment that a container sees."""
 
 import os
+import random
+import re
 import subprocess
 from pathlib import Path
 
@@ -201,6 +203,24 @@ def test_a_line_that_is_no_variable_is_refused(mydocker, tmp_path, line, named):
     bad = file(tmp_path, f"GOOD=1\n{line}\nAB=x\n", "wrong")
     call = mydocker("run", "--rm", "--env-file", bad, "busybox", "echo", "started")
     expect(call, status=125, out="", complaint=[named])
+
+
+@task(2)
+@ours
+@pytest.mark.parametrize(
+    "line", ["BAD NAME=x", "=x", "AB=x\0y"], ids=["blank", "none", "zero byte"]
+)
+def test_the_line_that_is_wrong_is_named(mydocker, tmp_path, line):
+    """In a file with a hundred lines, whoever reads the message wants to know where to look."""
+    lines = [f"NAME_{number}=x" for number in range(1, 100)]
+    expect(run(mydocker, "--env-file", file(tmp_path, "\n".join(lines))), status=0)
+    where = random.randrange(30, 90)
+    lines[where - 1] = line
+    bad = file(tmp_path, "\n".join(lines), "wrong")
+    call = mydocker("run", "--rm", "--env-file", bad, "busybox", "echo", "started")
+    expect(call, status=125, out="", complaint=[bad])
+    told = re.findall(r"\d+", call.errors.replace(bad, ""))
+    check(str(where) in told, f"the number of the line, {where}", call.errors, call)
 
 
 @task(2)

@@ -279,3 +279,10 @@ def test_a_host_whose_first_process_was_killed_is_told(host: ScratchHost) -> Non
     for _ in range(3):
         with pytest.raises(KataError, match="the test host has died"):
             host.run(["true"], env=ENV)
+
+
+def test_a_program_that_has_ended_is_named_by_what_was_typed(host: ScratchHost) -> None:
+    running = host.start(["true"], env=ENV, shown="mydocker run busybox true")
+    running.wait()
+    with pytest.raises(ProcessLookupError, match="`mydocker run busybox true` has ended already"):
+        running.send(signal.SIGTERM)

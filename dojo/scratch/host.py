@@ -286,8 +286,10 @@ class Running:
 
     @property
     def pid(self) -> int:
-        """Its PID out here."""
-        return self.host.outer_pid(self.inner)
+        """Its PID out here. Raises ProcessLookupError if it has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            return self.host.outer_pid(self.inner)
+        raise ProcessLookupError(f"`{self.shown}` has ended already")
 
     def descendants(self) -> list[Process]:
         """What it has started, and what that has started; nothing if it has ended."""

@@ -26,16 +26,19 @@ _FOR_PROGRAMS = (
 )
 _OF_PROGRAMS = ("LC_", "MYDOCKER_")  # how names of more such variables begin
 
+_FOR_OTHERS = ("PYTEST_", "PYTHON", "POSIXLY_CORRECT", "TAR_OPTIONS")
+
 
 def for_tests(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment without what is set for other runs of pytest, and for other Python programs.
+    """An environment without what is set for other runs of pytest, and for other programs.
 
-    PYTEST_ADDOPTS=-x would end a check at the first failure, PYTHONWARNINGS=error before it.
+    PYTEST_ADDOPTS=-x would end a check at the first failure, PYTHONWARNINGS=error before it, and
+    with TAR_OPTIONS a test would read another tar than there is.
     """
     return {
         name: value
         for name, value in environment.items()
-        if name in _HARMLESS or not name.startswith(("PYTEST_", "PYTHON"))
+        if name in _HARMLESS or not name.startswith(_FOR_OTHERS)
     }
 
 

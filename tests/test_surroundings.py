@@ -1,58 +1,28 @@
-"""What is set in the shell of whoever runs the chapters' tests, and must change nothing."""
+"""What of a person's shell a run of tests sees."""
 
-import os
-from pathlib import Path
-
-import pytest
-
-from dojo import clone, surroundings
-from dojo.catalogue import Catalogue
-from dojo.steps import Steps
-from dojo.teeth.runs import run_chapter
-from tests.learners import require_lab
-
-EXPORTED = {
-    "MYDOCKER_ROOT": "/proc/not/there",
-    "MYDOCKER_STORAGE_DRIVER": "aufs",
-    "TAR_OPTIONS": "--no-such-option",
-    "XZ_OPT": "--no-such-option",
-    "POSIXLY_CORRECT": "1",
-    "LC_ALL": "C",
-    "TZ": "Asia/Tokyo",
-}
+from dojo.surroundings import for_tests
 
 
-def test_what_programs_heed_is_put_aside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in EXPORTED.items():
-        monkeypatch.setenv(name, value)
-    before = dict(os.environ)
-    with surroundings.without_those_of_programs():
-        assert EXPORTED.keys() & os.environ.keys() == {"TZ"}
-        assert os.environ["PATH"] == before["PATH"]
-    assert dict(os.environ) == before
-
-
-@pytest.mark.parametrize(
-    ("number", "names"),
-    [
-        ("4.2", "a_driver_is_chosen or an_unknown_driver"),
-        ("4.4", "the_image_is_a_plain_tar"),
-        ("5.2", "created_is_the_moment"),
-    ],
-)
-def test_a_chapter_passes_whatever_is_exported(
-    number: str,
-    names: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    request: pytest.FixtureRequest,
-) -> None:
-    require_lab(request)
-    for name, value in EXPORTED.items():
-        monkeypatch.setenv(name, value)
-    catalogue = Catalogue(clone.here())
-    chapter = catalogue.chapter(number)
-    state = Steps(catalogue).state(chapter)
-    outcomes, output = run_chapter(chapter, state, tmp_path, "-k", names)
-    results = {outcome.result for outcome in outcomes.values()}
-    assert results == {"passed"}, output
+def test_what_is_set_for_other_programs_is_left_out() -> None:
+    kept = {
+        "PATH": "/bin",
+        "HOME": "/home/ada",
+        "LC_ALL": "C",
+        "PYTHONPATH": "/clone",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "KATA_ROOTFS": "/tar",
+        "HYPOTHESIS_NO_PLUGINS": "1",
+    }
+    others = {
+        "PYTEST_ADDOPTS": "-x",
+        "PYTEST_PLUGINS": "mine",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "PYTEST_XDIST_WORKER": "gw1",
+        "PYTHONOPTIMIZE": "2",
+        "PYTHONSTARTUP": "/mine.py",
+        "PYTHONWARNINGS": "error",
+        "PYTHONINSPECT": "1",
+        "TAR_OPTIONS": "--exclude=*",
+        "POSIXLY_CORRECT": "1",
+    }
+    assert for_tests({**kept, **others}) == kept

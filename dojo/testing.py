@@ -6,7 +6,6 @@ beside what was run, what came out and what was expected.
 """
 
 import contextlib
-import fcntl
 import itertools
 import json
 import os
@@ -15,7 +14,6 @@ import re
 import signal
 import subprocess
 import sys
-import termios
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -495,6 +493,9 @@ def in_two_pieces(mydocker: "Mydocker", *words: str, content: bytes) -> Call:
 
     When all of that has been read, there is nothing to read for a while: then the rest comes.
     """
+    import fcntl  # not where the tests are only looked for
+    import termios
+
     mine, other = os.pipe()
     os.set_blocking(mine, False)
     begun = min(len(content) // 2, 4096)  # what a pipe holds

@@ -121,8 +121,9 @@ def test_without_being_asked_the_lab_is_used(lab: Lab) -> None:
 
 def test_check_runs_in_the_lab(lab: Lab) -> None:
     plugins = "dojo.check.plugin_options = lambda: ['-p', 'dojo.plugin', '-p', 'xdist.plugin']"
+    autoload = "dojo.surroundings.clear_for_tests = lambda: None"  # as it is set below
     typed = "sys.argv = ['kata', 'check', '3.1']"
-    words = code("import dojo.check, dojo.cli", plugins, typed, "dojo.cli.main()")
+    words = code("import dojo.check, dojo.cli", plugins, autoload, typed, "dojo.cli.main()")
     done = lab.runs(words, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "in the lab: vagrant, Linux" in done.stdout

@@ -432,7 +432,7 @@ def test_never_the_log_of_another_one_of_its_name(mydocker):
         with moment:
             end_detached(mydocker, first)
             second = detached(mydocker, *named, f"echo of the next one; {STAY}")
-            logged(mydocker, second, b"of the next one\n")
+            logged(mydocker, "box", b"of the next one\n")
         call = reading.wait()
         check(b"next" not in call.out, "what that container wrote, or nothing", call.text, call)
         end_detached(mydocker, second)

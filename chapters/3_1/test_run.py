@@ -349,6 +349,19 @@ def test_a_signal_sent_to_run_reaches_the_command(mydocker, name):
 
 
 @task(6)
+def test_each_signal_reaches_the_command(mydocker):
+    """A second SIGTERM is no command to `run` itself: it hands on this one, too, and goes on."""
+    script = "n=0; trap 'n=$((n + 1)); echo $n' TERM; trap 'exit 4$n' INT; echo ready"
+    script += "; while :; do sleep 777 & wait; done"
+    running = started(mydocker.start("run", "busybox", "sh", "-c", script))
+    for number in (b"1", b"2", b"3"):
+        running.send(signal.SIGTERM)
+        started(running, number)
+    running.send(signal.SIGINT)
+    expect(running.wait(), status=43)
+
+
+@task(6)
 def test_a_signal_that_the_command_does_not_handle_is_ignored(mydocker):
     """PID 1 has no default actions: the kernel drops a SIGTERM that it has no handler for."""
     script = "echo ready; read line; echo $line; exit 9"

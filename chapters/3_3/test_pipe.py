@@ -70,6 +70,21 @@ def test_a_step_that_fails_is_named(mydocker):
     expect(call, status=125, out="", complaint=["lo", "not permitted"])
 
 
+@task(1)
+@ours
+@guard
+def test_a_step_that_fails_is_named_though_the_command_is_long(mydocker):
+    """More than a pipe holds: whoever still writes is told that nobody reads (EPIPE).
+
+    That is not what went wrong. What went wrong, the child has said by then.
+    """
+    long = ["x" * 100_000] * 10
+    expect(mydocker("run", "busybox", "true", *long), status=0)
+    without = ("setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin")
+    call = mydocker("run", "busybox", "true", *long, before=without)
+    expect(call, status=125, out="", complaint=["lo", "not permitted"])
+
+
 # Task 2: Where a command is found
 
 

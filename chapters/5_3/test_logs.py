@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -54,6 +55,16 @@ def shared(tmp_path: Path) -> Path:
     path = tmp_path / "shared"
     path.mkdir()
     return path
+
+
+LONG_LOG = 64 * 1024 * 1024
+# Runs a program, keeps nothing of what it writes, and tells the most memory that it had, in KiB.
+PEAK = """
+import resource, subprocess, sys
+done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(done.returncode)
+"""
 
 
 # Task 1: What it wrote
@@ -584,6 +595,22 @@ def test_output_that_does_not_reach_the_caller_is_told(mydocker):
     expect(mydocker(*words), status=0, out="hello\n", err="")
     call = expect(mydocker(*words, before=FULL), out="")
     check("No space left" in call.errors, "that there is no space left", call.errors, call)
+
+
+@task(3)
+@ours
+@pytest.mark.parametrize("options", [(), ("--tail", "5")], ids=["all", "--tail"])
+def test_a_long_log_needs_no_large_memory(mydocker, tmp_path, options):
+    """A service may write for years. Whoever reads its log whole needs as much memory as it has."""
+    script = f"yes | head -c {LONG_LOG}"
+    before = ("sh", "-c", '"$@" > /dev/null', "sh")
+    words = ("run", "--name", "box", "busybox", "sh", "-c", script)
+    expect(mydocker(*words, before=before), status=0, err="")
+    (tmp_path / "peak.py").write_text(PEAK)
+    before = (sys.executable, str(tmp_path / "peak.py"))
+    call = expect(mydocker("logs", *options, "box", before=before), status=0)
+    peak = int(call.text)
+    check(peak < LONG_LOG // 1024, "less memory than the log is long", f"{peak} KiB", call)
 
 
 # Task 4: What is refused

@@ -171,6 +171,28 @@ def test_a_broken_record_can_be_removed(mydocker, what):
 
 @task(1)
 @ours
+@pytest.mark.parametrize("what", ["a file", "a link", "a link to nothing"])
+def test_what_lies_in_the_place_of_a_record_is_removed(mydocker, folder, what):
+    """Somebody has moved the directory, and left this behind. It goes, and nothing behind it."""
+    one_that_has_ended(mydocker, name="good")
+    before = describe(folder)
+    place = mydocker.root / "containers" / "box"
+    if what == "a file":
+        place.write_text("not here any more\n")
+    else:
+        place.symlink_to(folder if what == "a link" else folder / "no-such-file")
+    call = expect(mydocker("rm", "-f", "box"), status=0)
+    check(
+        not os.path.lexists(place), f"{what} in the place of a record is gone", "it is there", call
+    )
+    found = kept(before, folder)
+    check(not found, "what the link leads to as it was", found, call)
+    check(names(mydocker) == ["good"], "the good one is still listed", names(mydocker), call)
+    expect(mydocker("rm", "-f", "good"), status=0, out="good\n", err="")
+
+
+@task(1)
+@ours
 def test_records_with_one_wrong_value_can_be_removed(mydocker):
     """All is well in them but for one value: a name that is another's, an id that is a path …
 

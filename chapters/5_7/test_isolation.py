@@ -792,6 +792,28 @@ def test_a_container_that_is_not_there_is_told(mydocker):
 
 
 @task(5)
+@ours
+@pytest.mark.parametrize("what", ["a file", "a link"])
+def test_what_lies_in_the_place_of_a_layer_is_removed(mydocker, tmp_path, what):
+    """Somebody has moved a layer to look at it, and left a link to it, or a note. It goes alone."""
+    box(mydocker, "box")
+    change(mydocker, "box", "echo kept > /kept")
+    expect(mydocker("stop", "-t", "0", "box"), status=0)
+    place, elsewhere = mydocker.root / "writeLayer" / "box", tmp_path / "elsewhere"
+    shutil.move(place, elsewhere)
+    if what == "a file":
+        place.write_text("not here any more\n")
+    else:
+        place.symlink_to(elsewhere)
+    call = expect(mydocker("rm", "box"), status=0, out="box\n", err="")
+    check(
+        not os.path.lexists(place), f"{what} in the place of a layer is gone", "it is there", call
+    )
+    check((elsewhere / "kept").exists(), f"what was moved to {elsewhere} stays", "it is gone", call)
+    expect(run(mydocker, "busybox", "ls /kept"), status=1, out="")
+
+
+@task(5)
 @layers
 @pytest.mark.parametrize("how", ["by itself", "stop", "rm -f", "run --rm"])
 def test_one_goes_and_the_others_stay(mydocker, tmp_path, how):

@@ -10,8 +10,9 @@ import pytest
 
 from dojo import machine
 from dojo.plugin.fixtures import Mydocker
-from dojo.scratch import Call, Process
+from dojo.scratch import Call, Moment, Process
 from dojo.testing import (
+    as_far_as_it_can,
     beside,
     check,
     container_process,
@@ -19,7 +20,6 @@ from dojo.testing import (
     detached,
     end_detached,
     expect,
-    first_process,
     is_quiet_where_nobody_reads,
     listed,
     minder_of,
@@ -39,6 +39,7 @@ STAY = ("sleep", "1000")
 KILLED = 128 + 9  # by SIGKILL, which has no name where tests are only collected
 OPTIONS = ("-m", "64m", "--pids-limit", "20")
 ROUNDS = 6  # of two commands at once
+FIRST_LOOKS = 6  # at what others change: in these, a command finds its container
 MOMENTS = 6  # at most, at which something happens to a command
 TRACEBACK = "Traceback"
 DEPTH = 1200  # of a path of more than 4096 bytes, and of more calls than Python nests
@@ -560,24 +561,26 @@ def test_a_new_one_of_the_same_name_while_the_old_one_goes(mydocker):
 
 @task(3)
 @ours
-@pytest.mark.parametrize("options", [(), ("--rm",)], ids=["", "--rm"])
-def test_an_old_minder_leaves_the_new_one_of_its_name_alone(mydocker, options):
-    """What minds a container may be held up, by a caller that does not read, say. When it goes on,
-    its container is removed, and another one has the name: nothing of that is its to change.
+@needs("unotify")
+def test_never_another_one_of_its_name(mydocker):
+    """Between the moment in which a container is found and that in which it is removed, its name
+    can have become another one's. That one is nobody's to remove.
     """
-    words = ("--name", "box", "busybox", "sh", "-c", "echo ready; exec sleep 1000")
-    old = started(mydocker.start("run", *options, *words))
-    first = first_process(old)
-    old.send(signal.SIGSTOP)
-    os.kill(first.pid, signal.SIGKILL)
-    expect(mydocker("rm", "box", seconds=40), status=0, out="box\n", err="")
-    identity = detached(mydocker, *words)
-    old.send(signal.SIGCONT)
-    call = expect(old.wait(), status=KILLED, out="ready\n", err="")
-    found = [(row["ID"], row["State"]) for row in listed(mydocker, "-a")]
-    check(found == [(identity, "running")], f"the new one, {identity[:12]}, running", found, call)
-    expect(mydocker("rm", "-f", "box"), status=0, out="box\n", err="")
-    all_is_clear(mydocker)
+    for number in range(FIRST_LOOKS):
+        old = one_that_has_ended(mydocker, name="box")
+        moment = Moment(number, looks=True)
+        removing = mydocker.start("rm", old, moment=moment)
+        new = ""
+        with moment:
+            other = as_far_as_it_can(mydocker, "rm", "box")
+            if other.has_ended():
+                new = detached(mydocker, "--name", "box", "busybox", *STAY)
+        call = orderly(removing.wait())
+        orderly(other.wait())
+        found = [row["ID"] for row in listed(mydocker)]
+        check(found == [new] * bool(new), f"what runs: {new[:12] or 'nothing'}", found, call)
+        expect(mydocker("rm", "-f", "box"), status=0)
+        all_is_clear(mydocker)
 
 
 @task(3)

@@ -934,6 +934,27 @@ def test_the_one_that_is_being_committed_is_removed(mydocker, state):
 
 @task(5)
 @ours
+@pytest.mark.parametrize("options", [(), ("--rm",)], ids=["", "--rm"])
+def test_an_old_minder_leaves_the_new_one_of_its_name_alone(mydocker, options):
+    """What minds a container may be held up, by a caller that does not read, say. When it goes on,
+    its container is removed, and another one has the name: nothing of that is its to change.
+    """
+    words = ("--name", "one", "busybox", "sh", "-c", "echo ready; exec sleep 1000")
+    old = started(mydocker.start("run", *options, *words))
+    first = first_process(old)
+    old.send(signal.SIGSTOP)
+    os.kill(first.pid, signal.SIGKILL)
+    expect(mydocker("rm", "one", seconds=40), status=0, out="one\n", err="")
+    identity = detached(mydocker, *words)
+    old.send(signal.SIGCONT)
+    call = expect(old.wait(), status=128 + signal.SIGKILL, out="ready\n", err="")
+    found = [(row["ID"], row["State"]) for row in listed(mydocker, "-a")]
+    check(found == [(identity, "running")], f"the new one, {identity[:12]}, running", found, call)
+    clear(mydocker, "one")
+
+
+@task(5)
+@ours
 def test_an_old_minder_leaves_the_layer_of_the_new_one_alone(mydocker):
     """With --rm it removes what was its own. By the time that it hears of the end, a new container
     can have the name, and below it what that one has written.

@@ -389,6 +389,9 @@ def number_in(call: Call) -> int:
     return int(found[1])
 
 
+# A caller for whom text is ASCII, as it is for many a daemon and cron job.
+ASCII_ONLY = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
 FULL = ("sh", "-c", 'exec "$@" > /dev/full', "sh")  # before a command: its stdout takes nothing
 
 

@@ -335,6 +335,9 @@ def test_no_group_is_left_of_a_start_that_failed(mydocker):
         ("--cpuset-cpus", str(CPUS[0]), "all"),
         ("--pids-limit", "17", "x"),
         ("--pids-limit", "17", "1.5"),
+        ("--pids-limit", "17", "4194305"),  # one more than the kernel can number
+        *((option, "64m", "9" * 19) for option in ("-m", "--memory")),
+        *((option, "2", "9" * 19) for option in ("--cpu-shares", "--pids-limit")),
     ],
 )
 def test_a_wrong_value_is_refused_before_anything_starts(mydocker, option, good, bad):

@@ -14,6 +14,7 @@ import pytest
 from dojo.plugin.fixtures import Mydocker
 from dojo.scratch import Call, Moment, Running
 from dojo.testing import (
+    ASCII_ONLY,
     check,
     end,
     expect,
@@ -271,6 +272,17 @@ def test_a_volume_can_be_written_to_unless_it_says_ro(mydocker, folder):
     check(READ_ONLY in call.errors, f"`{READ_ONLY}` for /b", call.errors, call)
     check(text(folder / "rw") == "rw\n", "what was written to /a is there", listing(folder), call)
     check(not (folder / "x").exists(), "what was written to /b is not", listing(folder), call)
+
+
+@task(2)
+def test_a_read_only_volume_with_a_name_that_is_not_ascii(mydocker, folder):
+    """Names are bytes. Who calls, and in which language, must not decide what is read-only."""
+    volume = f"{folder}:/dätä:ro"
+    script = "cat /dätä/file; echo x > /dätä/new"
+    for language in ({}, ASCII_ONLY):
+        words = ("run", "--rm", "-v", volume, "busybox", "sh", "-c", script)
+        call = expect(mydocker(*words, env=language), status=1, out="of the host\n")
+        check(READ_ONLY in call.errors, f"`{READ_ONLY}`", call.errors, call)
 
 
 @task(2)

@@ -493,7 +493,7 @@ def test_tail_shows_the_last_lines(mydocker):
     lines = ["one\n", "two\n", "\n", "\n", "five\n"]
     command = ("printf", "".join(lines).replace("\n", "\\n"))
     expect(mydocker("run", "--name", "box", "busybox", *command), status=0)
-    for number in (0, 1, 2, 4, 5, 6, 1000):
+    for number in (0, 1, 2, 4, 5, 6, 1000, 2**31, 2**63 - 1, 2**63, 10**19 - 1):
         wanted = "".join(lines[max(0, len(lines) - number) :])
         expect(mydocker("logs", "--tail", str(number), "box"), status=0, out=wanted, err="")
     expect(mydocker("logs", "--tail=2", "box"), status=0, out="\nfive\n", err="")

@@ -10,7 +10,15 @@ import pytest
 
 from dojo.plugin.fixtures import Mydocker
 from dojo.scratch import Call
-from dojo.testing import check, detached, expect, ours, task, vm
+from dojo.testing import (
+    ASCII_ONLY,
+    check,
+    detached,
+    expect,
+    ours,
+    task,
+    vm,
+)
 
 CONTAINER_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SHOW = ("cat", "/proc/self/environ")  # as the kernel keeps it: no shell adds anything of its own
@@ -231,6 +239,19 @@ def test_a_file_that_cannot_be_read_is_told(mydocker, tmp_path):
         for options in ((), ("-d",)):
             words = ("run", *options, "--env-file", path, "busybox", "echo", "started")
             expect(mydocker(*words), status=125, out="", complaint=[path])
+
+
+@task(2)
+@pytest.mark.parametrize("language", [{}, ASCII_ONLY], ids=["utf-8", "ascii"])
+def test_text_that_is_not_ascii(mydocker, tmp_path, language):
+    """Values are bytes. The language of who calls, now or later, changes none of them."""
+    path = file(tmp_path, "FROM_A_FILE=grüße\n")
+    words = ("--name", "box", "--env-file", path, "-e", "TYPED=ärger", "busybox", "sleep", "1000")
+    detached(mydocker, *words, env=language)
+    for later in (ASCII_ONLY, {}):
+        seen = execute(mydocker, "box", "-e", "NOW=später", env=later)
+        contains(seen, FROM_A_FILE="grüße", TYPED="ärger", NOW="später")
+    remove(mydocker, "box")
 
 
 # Task 3: Nothing of the caller's

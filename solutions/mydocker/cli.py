@@ -60,6 +60,7 @@ Options of run:
 """
 
 NAME_LENGTH = 128
+LINES_MOST = 1 << 62  # more than there can be, and still a size for Python
 LONGEST_SECONDS = 1_000_000  # what poll(2) can wait for
 
 
@@ -395,7 +396,7 @@ def number_of_seconds(text: str) -> int:
 def number_of_lines(text: str) -> int | None:
     if text == "all":
         return None
-    return whole_number(text, "a number of lines, or all")
+    return min(whole_number(text, "a number of lines, or all"), LINES_MOST)
 
 
 def container_name(text: str) -> str:

@@ -105,8 +105,8 @@ class Container:
         """Put the record into its directory, whole or not at all."""
         new = f"{directory}/.{RECORD}.{os.getpid()}"  # `ps` may write it, too
         try:
-            with open(new, "w", encoding="utf-8") as file:
-                file.write(as_json(self.as_values()) + "\n")
+            with open(new, "wb") as file:
+                file.write(os.fsencode(as_json(self.as_values()) + "\n"))
             os.rename(new, f"{directory}/{RECORD}")
         except OSError:
             with contextlib.suppress(OSError):

@@ -33,8 +33,8 @@ def read_file(path: str) -> Variables:
     """What `--env-file PATH` asks for: a variable a line, nothing unquoted. Raises ValueError."""
     found: Variables = {}
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-            lines = file.read().split("\n")
+        with open(path, "rb") as file:
+            lines = os.fsdecode(file.read()).split("\n")
     except OSError as error:
         raise ValueError(error.strerror or str(error)) from error
     for number, line in enumerate(lines, start=1):

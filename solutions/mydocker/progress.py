@@ -38,4 +38,4 @@ def show(what: str, measure: Callable[[], int], done: threading.Event) -> None:
 
 def write(text: str) -> None:
     with contextlib.suppress(OSError):  # a terminal that has gone: nobody looks any more
-        os.write(2, text.encode())
+        os.write(2, text.encode(errors="backslashreplace"))

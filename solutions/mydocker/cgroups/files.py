@@ -9,7 +9,7 @@ BUSY_SECONDS = 5.0  # a group is busy until the kernel has let go of its last pr
 
 def read(path: str) -> str:
     with open(path, "rb", buffering=0) as file:  # half as many system calls as for a text
-        return file.read().decode(errors="surrogateescape")
+        return os.fsdecode(file.read())
 
 
 def write(path: str, value: str) -> None:

@@ -5,6 +5,7 @@ MEMORY_UNITS = {"b": 1, "k": 1024, "m": MEGABYTE, "g": 1024 * MEGABYTE}
 MEMORY_LEAST = 6 * MEGABYTE  # Docker's own: with less, not even an init gets going
 MEMORY_MOST = 2**63 - 1  # what the kernel counts in
 SHARES_LEAST, SHARES_MOST = 2, 262144  # cpu.shares, kernel/sched/sched.h
+PIDS_MOST = 1 << 22  # PID_MAX_LIMIT, linux/threads.h
 CPUS_MOST = 8191  # CONFIG_NR_CPUS is 8192 at most
 
 
@@ -63,7 +64,10 @@ def read_pids_limit(text: str) -> int | None:
     """The number of processes, None for 0 and -1, no limit. Raises ValueError."""
     if text == "-1":
         return None
-    return whole_number(text, "a limit on processes is a whole number, -1 for none") or None
+    limit = whole_number(text, "a limit on processes is a whole number, -1 for none")
+    if limit > PIDS_MOST:
+        raise ValueError(f"there can be {PIDS_MOST} processes at most, -1 is no limit")
+    return limit or None
 
 
 def read_cpus(text: str) -> frozenset[int] | None:

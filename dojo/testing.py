@@ -560,6 +560,48 @@ def wait_for_text(mydocker: "Mydocker", path: Path) -> None:
     mydocker.host.until(lambda: path.exists() and path.read_text())
 
 
+def type_ctrl_c(running: Running, command: int) -> None:
+    """Type Ctrl-C at the terminal of a program. command: the PID of what it has started.
+
+    The program stands still until the terminal has sent its signal, and then hands it on. So who
+    gets it from both gets two: at the same time, they would be one.
+    """
+    host, own = running.host, running.pid
+    running.send(signal.SIGSTOP)
+    host.until(lambda: state_of(own) == "T")
+    running.type(b"\x03")
+    host.until(lambda: has_signals_pending(own))
+    host.until(lambda: has_taken_its_signals(command))
+    running.send(signal.SIGCONT)
+    host.until(lambda: has_taken_its_signals(own))
+    host.until(lambda: has_taken_its_signals(command))
+
+
+def has_taken_its_signals(pid: int) -> bool:
+    """Whether a process has dealt with its signals, and waits again; or has ended."""
+    return not has_signals_pending(pid) and state_of(pid) in ("S", "")
+
+
+def has_signals_pending(pid: int) -> bool:
+    """Whether a signal is on its way to a process; not to one that has ended."""
+    rows = _status(pid)
+    return any(int(rows.get(name, "0"), 16) for name in ("SigPnd", "ShdPnd"))
+
+
+def state_of(pid: int) -> str:
+    """The letter that ps(1) shows for a process; none for one that has ended."""
+    return _status(pid).get("State", "").strip()[:1]
+
+
+def _status(pid: int) -> dict[str, str]:
+    """What proc_pid_status(5) tells of a process; nothing of one that has ended."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text()
+    except (ProcessLookupError, FileNotFoundError):
+        return {}
+    return dict(line.split(":", 1) for line in text.splitlines())
+
+
 def check(condition: object, expected: str, got: object, call: Call | None = None) -> None:
     """Expect a condition to hold. expected: what, as a sentence; got: what there was instead."""
     __tracebackhide__ = True

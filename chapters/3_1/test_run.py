@@ -4,7 +4,6 @@ import contextlib
 import os
 import random
 import signal
-from pathlib import Path
 
 import pytest
 
@@ -17,12 +16,14 @@ from dojo.testing import (
     end,
     expect,
     first_process,
+    has_taken_its_signals,
     in_two_pieces,
     needs,
     non_blocking,
     ours,
     started,
     task,
+    type_ctrl_c,
     vm,
 )
 
@@ -393,15 +394,7 @@ def test_ctrl_c_comes_once_without_t(mydocker):
     script = "n=0; trap 'n=$((n + 1))' INT; trap 'exit 4$n' TERM; echo ready"
     script += "; while :; do sleep 777 & wait; done"
     running = started(mydocker.start("run", "busybox", "sh", "-c", script, terminal=True))
-    first, parent, host = first_process(running).pid, running.pid, mydocker.host
-    running.send(signal.SIGSTOP)  # it passes nothing on for now
-    host.until(lambda: state_of(parent) == "T")
-    running.type(b"\x03")
-    host.until(lambda: pending_in(parent))
-    host.until(lambda: has_taken_its_signals(first))
-    running.send(signal.SIGCONT)
-    host.until(lambda: has_taken_its_signals(parent))
-    host.until(lambda: has_taken_its_signals(first))
+    type_ctrl_c(running, first_process(running).pid)
     running.send(signal.SIGTERM)
     call = running.wait()
     check(call.status == 41, "SIGINT comes once (status 41), not twice (42)", call.status, call)
@@ -551,27 +544,3 @@ def test_an_unknown_command_of_mydocker_is_told(mydocker):
     """`mydocker rum` is a slip of the fingers, and deserves an answer that names it."""
     expect(mydocker("run", "busybox", "true"), status=0)
     expect(mydocker("rum", "busybox", "true"), status=1, out="", complaint=["rum"])
-
-
-def has_taken_its_signals(pid: int) -> bool:
-    """Whether a process has dealt with its signals, and waits again; or has ended."""
-    return not pending_in(pid) and state_of(pid) in ("S", None)
-
-
-def pending_in(pid: int) -> bool:
-    """Whether a signal is on its way to a process; not to one that has ended."""
-    rows = status_of(pid)
-    return any(int(rows.get(name, "0"), 16) for name in ("SigPnd", "ShdPnd"))
-
-
-def state_of(pid: int) -> str | None:
-    return status_of(pid).get("State", " ").strip()[:1] or None
-
-
-def status_of(pid: int) -> dict[str, str]:
-    """What proc_pid_status(5) tells of a process; nothing of one that has ended."""
-    try:
-        text = Path(f"/proc/{pid}/status").read_text()
-    except (ProcessLookupError, FileNotFoundError):
-        return {}
-    return dict(line.split(":", 1) for line in text.splitlines())

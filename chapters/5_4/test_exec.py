@@ -42,6 +42,7 @@ from dojo.testing import (
     showed,
     started,
     task,
+    type_ctrl_c,
     vm,
     wait_for_text,
 )
@@ -459,6 +460,35 @@ def test_an_exec_that_is_killed_leaves_no_process(mydocker):
             process_called(mydocker, "sleep 777", running)
             running.stop()
             nothing_beside(mydocker, first)
+
+
+@task(2)
+def test_each_signal_reaches_the_command(mydocker):
+    """Who sends a signal to `exec` means the command, the second time as well."""
+    script = "n=0; trap 'n=$((n + 1)); echo $n' TERM; trap 'exit 4$n' INT; echo ready"
+    script += "; while :; do sleep 777 > /dev/null 2>&1 & wait; done"
+    with box(mydocker):
+        running = started(mydocker.start("exec", "box", "sh", "-c", script))
+        for number in (b"1", b"2", b"3"):
+            running.send(signal.SIGTERM)
+            started(running, number)
+        running.send(signal.SIGINT)
+        expect(running.wait(), status=43)
+
+
+@task(2)
+def test_ctrl_c_comes_once_without_t(mydocker):
+    """As for `run`: from the terminal itself, or handed on by `exec`, and not both."""
+    script = "n=0; trap 'n=$((n + 1))' INT; trap 'exit 4$n' TERM; echo ready"
+    script += "; while :; do sleep 777 > /dev/null 2>&1 & wait; done"
+    with box(mydocker):
+        running = started(mydocker.start("exec", "box", "sh", "-c", script, terminal=True))
+        own = running.pid
+        (command,) = [each.pid for each in running.descendants() if each.parent == own]
+        type_ctrl_c(running, command)
+        running.send(signal.SIGTERM)
+        call = running.wait()
+        check(call.status == 41, "SIGINT comes once (status 41), not twice (42)", call.status, call)
 
 
 # Task 3: A terminal of its own

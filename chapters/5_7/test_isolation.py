@@ -136,23 +136,6 @@ def test_foreground_containers_run_at_once_too(mydocker):
 
 @task(1)
 @ours
-def test_nobody_else_gets_into_the_layers(mydocker):
-    """A layer has the mode of the image's top, 0755 mostly, and programs of root may lie in there.
-
-    What stands in front of it has to be closed, whatever the umask of the caller is.
-    """
-    caller = ("sh", "-c", 'umask 0; exec "$@"', "sh")
-    detached(mydocker, "--name", "box", "busybox", *STAY, before=caller)
-    for name in ("writeLayer", "work", "mnt"):
-        if (mydocker.root / name).exists():  # not every driver needs all of them
-            mode = (mydocker.root / name).stat().st_mode & 0o777
-            expected = f"{name}/ is for root alone: mode 0700"
-            check(not mode & 0o077, expected, f"0{mode:o}", mydocker.calls[-1])
-    clear(mydocker, "box")
-
-
-@task(1)
-@ours
 @layers
 def test_what_one_wrote_lies_in_a_directory_of_its_own(mydocker):
     """`writeLayer/NAME` is what a container has changed, and `mnt/NAME` where its union goes."""
@@ -351,21 +334,6 @@ def test_nothing_is_left_of_a_start_that_failed(mydocker, tmp_path):
 
 
 # Task 3: Many at once
-
-
-@task(3)
-@ours
-@needs("unotify")
-def test_two_starts_of_an_image_that_is_not_unpacked(mydocker):
-    """Whoever comes while another one unpacks it must wait, and not start from half of it."""
-    content = tar_of_busybox(mydocker)
-    for number, moment in enumerate(moments(8)):
-        (mydocker.root / "images" / f"bare-{number}.tar").write_bytes(content)
-        words = ("run", "--rm", f"bare-{number}", "cat", "/which/of/them")
-        running = mydocker.start(*words, moment=moment)
-        second = beside(mydocker, moment, *words)
-        for call in (running.wait(), second):
-            expect(call, status=0, out="this one\n", err="")
 
 
 @task(3)

@@ -491,17 +491,20 @@ def non_blocking(*streams: int) -> tuple[str, ...]:
     return (sys.executable, "-c", script)
 
 
-def in_two_pieces(mydocker: "Mydocker", *words: str, content: bytes) -> Call:
+def in_two_pieces(
+    mydocker: "Mydocker", *words: str, content: bytes, first: int | None = None
+) -> Call:
     """Run a command whose stdin is non-blocking, and has the beginning of the content at first.
 
     When all of that has been read, there is nothing to read for a while: then the rest comes.
+    first: how many bytes come at first.
     """
     import fcntl  # not where the tests are only looked for
     import termios
 
     mine, other = os.pipe()
     os.set_blocking(mine, False)
-    begun = min(len(content) // 2, 4096)  # what a pipe holds
+    begun = first or min(len(content) // 2, 4096)  # what a pipe holds
     os.write(other, content[:begun])
     running = mydocker.start(*words, stdin=mine)
 

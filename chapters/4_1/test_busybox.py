@@ -462,11 +462,15 @@ def test_an_image_may_be_compressed(mydocker, tmp_path, format, source):
 
 
 @task(4)
+@pytest.mark.parametrize("first", [None, 1, 2], ids=["half", "one byte", "two bytes"])
 @pytest.mark.parametrize("format", ["plain", "gzip"])
-def test_a_tar_that_comes_in_pieces_is_waited_for(mydocker, format):
-    """Stdin may be non-blocking: that there is nothing just now does not mean that it is all."""
+def test_a_tar_that_comes_in_pieces_is_waited_for(mydocker, format, first):
+    """Stdin may be non-blocking: that there is nothing just now does not mean that it is all.
+
+    And the first bytes, which say what it is, need not come at once.
+    """
     content = compressed(tar_of([a_file("version", b"packed\n")]), format)
-    call = in_two_pieces(mydocker, "import", "-", "fresh", content=content)
+    call = in_two_pieces(mydocker, "import", "-", "fresh", content=content, first=first)
     expect(call, status=0, out="fresh\n", err="")
     expect(run(mydocker, "cat /version", image="fresh"), status=0, out="packed\n")
 

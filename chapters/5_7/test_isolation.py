@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -756,7 +757,59 @@ def test_a_container_that_is_not_there_is_told(mydocker):
     clear(mydocker, "two")
 
 
+@task(4)
+@ours
+def test_one_whose_image_is_a_link_of_somebody(mydocker):
+    """What can be run can be committed, also when it has ended, and wherever the image lies."""
+    images = mydocker.root / "images"
+    shutil.copytree(images / "busybox", mydocker.root.parent / "here/elsewhere", symlinks=True)
+    (images / "linked").symlink_to(mydocker.root.parent / "here/elsewhere")
+    words = ("run", "--name", "box", "linked", "sh", "-c", "echo mine > /mine")
+    expect(mydocker(*words), status=0)
+    expect(mydocker("commit", "box", "copy"), status=0, out="copy\n", err="")
+    expect(mydocker("run", "--rm", "copy", "cat", "/mine"), status=0, out="mine\n", err="")
+    expect(mydocker("rm", "box"), status=0)
+    (images / "linked").unlink()
+    shutil.rmtree(mydocker.root.parent / "here/elsewhere")
+
+
 # Task 5: One goes, the others stay
+
+
+@task(5)
+@ours
+def test_one_that_cannot_be_removed_is_in_nobodys_way(mydocker):
+    """A file that is immutable: `rm` says that it cannot, and all other containers still start."""
+    expect(mydocker("run", "--name", "box", "busybox", "sh", "-c", "echo x > /kept"), status=0)
+    kept = mydocker.root / "writeLayer/box/kept"
+    with immutable(kept):
+        call = mydocker("rm", "box")
+        expect(call, status=1, out="", complaint=["rm box", "not permitted"])
+        words = ("run", "--rm", "busybox", "echo", "hello")
+        expect(mydocker(*words), status=0, out="hello\n", err="")
+    expect(mydocker("rm", "box"), status=0, out="box\n")
+    expect(mydocker(*words), status=0, out="hello\n", err="")
+
+
+@contextlib.contextmanager
+def immutable(path: Path) -> Iterator[None]:
+    """A file that nobody can change, rename or remove: FS_IMMUTABLE_FL of ioctl_iflags(2)."""
+    import fcntl  # not where the tests are only looked for
+
+    get, change, flag = 0x80086601, 0x40086602, 0x10
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            before = int.from_bytes(fcntl.ioctl(handle, get, bytes(8)), "little")
+            fcntl.ioctl(handle, change, (before | flag).to_bytes(8, "little"))
+        except OSError as error:
+            pytest.skip(f"no file can be made immutable here: {error.strerror}")
+        try:
+            yield
+        finally:
+            fcntl.ioctl(handle, change, before.to_bytes(8, "little"))
+    finally:
+        os.close(handle)
 
 
 @task(5)

@@ -157,6 +157,13 @@ def test_nothing_in_a_file_is_unquoted(mydocker, tmp_path):
 
 
 @task(2)
+def test_a_file_that_begins_with_a_byte_order_mark(mydocker, tmp_path):
+    """Some editors write three invisible bytes first. They are no part of the first name."""
+    path = file(tmp_path, "\ufeffONE=1\nTWO=\ufeff2\n")
+    exactly_these(run(mydocker, "--env-file", path), ONE="1", TWO="\ufeff2")
+
+
+@task(2)
 def test_a_name_alone_in_a_file(mydocker, tmp_path):
     """As with `-e K`: the caller's value, and where there is none, no such variable."""
     path = file(tmp_path, "MINE\nNOT_THERE\nEMPTY=\nLAST=last")

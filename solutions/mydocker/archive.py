@@ -42,20 +42,21 @@ def copy_plain(source: int, tar: int) -> None:
     Raises ArchiveError where it cannot be read, OSError where it cannot be written.
     """
     with io.BufferedReader(WaitingReader(source, closefd=False)) as file:
-        head = file.peek(BLOCK)[:BLOCK]
+        head = file.read(max(map(len, COMPRESSIONS)))  # a pipe may bring it byte by byte
         for magic, program in COMPRESSIONS.items():
             if head.startswith(magic):
-                return decompress(program, file, tar)
-        return copy(file, tar)
+                return decompress(program, head, file, tar)
+        return copy(head, file, tar)
 
 
-def copy(file: "IO[bytes]", tar: int) -> None:
+def copy(head: bytes, file: "IO[bytes]", tar: int) -> None:
+    write_all(tar, head)
     while chunk := file.read(CHUNK):
         write_all(tar, chunk)
 
 
-def decompress(program: str, file: "IO[bytes]", tar: int) -> None:
-    """Have a program read the file from its stdin."""
+def decompress(program: str, head: bytes, file: "IO[bytes]", tar: int) -> None:
+    """Have a program read the file from its stdin. head: what has been read of it already."""
     try:
         process = subprocess.Popen(
             [program, "-dc"], stdin=subprocess.PIPE, stdout=tar, stderr=subprocess.PIPE
@@ -64,7 +65,7 @@ def decompress(program: str, file: "IO[bytes]", tar: int) -> None:
         raise ArchiveError(f"compressed with {program}, which is not installed") from error
     assert process.stdin
     assert process.stderr
-    feeding = threading.Thread(target=feed, args=(file, process.stdin), daemon=True)
+    feeding = threading.Thread(target=feed, args=(head, file, process.stdin), daemon=True)
     try:
         with refused_threads():
             feeding.start()
@@ -78,8 +79,9 @@ def decompress(program: str, file: "IO[bytes]", tar: int) -> None:
     feeding.join()
 
 
-def feed(file: "IO[bytes]", stdin: "IO[bytes]") -> None:
+def feed(head: bytes, file: "IO[bytes]", stdin: "IO[bytes]") -> None:
     try:
+        stdin.write(head)
         while chunk := file.read(CHUNK):
             stdin.write(chunk)
         stdin.close()

@@ -1,5 +1,6 @@
 """What a container finds in its environment: what is said here, and what the user asks for."""
 
+import codecs
 import os
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # Docker's own default
@@ -34,7 +35,8 @@ def read_file(path: str) -> Variables:
     found: Variables = {}
     try:
         with open(path, "rb") as file:
-            lines = os.fsdecode(file.read()).split("\n")
+            content = file.read().removeprefix(codecs.BOM_UTF8)  # some editors' way to begin a file
+            lines = os.fsdecode(content).split("\n")
     except OSError as error:
         raise ValueError(error.strerror or str(error)) from error
     for number, line in enumerate(lines, start=1):

@@ -182,8 +182,8 @@ def directory_by_key(key: str) -> str:
     if "@" in key and "/" not in key and os.path.isdir(directory):
         return directory
     place = f"{images()}/{key.partition('@')[0]}"
-    if is_laid(place) and key == key_of_laid(os.path.basename(place), os.stat(place)):
-        return place
+    if os.path.isdir(place) and key == key_of_laid(os.path.basename(place), os.stat(place)):
+        return os.path.realpath(place)  # somebody may have laid a link there
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), directory)
 
 

@@ -59,10 +59,14 @@ def remove_tree(top: str) -> None:
 
 
 def remove_leftovers(directory: str) -> None:
-    """Remove what removals that were killed have left in a directory; help those that go on."""
+    """Remove what removals have left in a directory that were killed, or that go on.
+
+    What cannot be removed, such as a file that is immutable, stays and keeps nobody from anything.
+    """
     for name in os.listdir(directory):
         if name.startswith(".") and name.endswith(REMOVED):
-            empty(f"{directory}/{name}")
+            with contextlib.suppress(OSError):  # it is in nobody's way, and told by its own `rm`
+                empty(f"{directory}/{name}")
 
 
 def empty(aside: str) -> None:

@@ -463,6 +463,29 @@ def test_an_exec_that_is_killed_leaves_no_process(mydocker):
 
 
 @task(2)
+@ours
+def test_the_container_can_end_where_the_hosts_first_process_collects_nobody(mydocker):
+    """A PID namespace is gone when each process in it has been waited for, that of `exec` too.
+
+    Who has not waited for it leaves that to PID 1 of the host. In a development container that may
+    be a `sleep`, which waits for nobody: then the container never ends.
+    """
+    idle = "echo ready; exec sleep 1000"
+    words = ["unshare", "--pid", "--fork", "--mount-proc", "sh", "-c", idle]
+    host = started(mydocker.host.start(words, env=mydocker.env))
+    (first,) = host.descendants()
+    inside = ("nsenter", f"--target={first.inner}", "--pid", "--mount")
+    identity = detached(mydocker, "--name", "box", "busybox", "sleep", "1000", before=inside)
+    expect(mydocker("exec", "box", "echo", "hello", before=inside), status=0, out="hello\n")
+    os.kill(container_process(mydocker, identity).pid, signal.SIGKILL)
+    ended = mydocker.host.until(lambda: "Exited (137)" in mydocker("ps", "-a", before=inside).text)
+    call = mydocker("ps", "-a", before=inside)
+    check(ended, "`Exited (137)`: PID 1 of the container was killed", call.text, call)
+    os.kill(first.pid, signal.SIGKILL)
+    host.wait()
+
+
+@task(2)
 def test_each_signal_reaches_the_command(mydocker):
     """Who sends a signal to `exec` means the command, the second time as well."""
     script = "n=0; trap 'n=$((n + 1)); echo $n' TERM; trap 'exit 4$n' INT; echo ready"

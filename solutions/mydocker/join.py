@@ -125,6 +125,7 @@ def mind(
             raise failure
         ended = wait_for_end(pid, terminal)
         pump.finish()
+        os.waitpid(pid, 0)  # the container cannot end while its PID namespace has a zombie of ours
     return exit_status(ended)
 
 

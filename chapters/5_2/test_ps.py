@@ -8,6 +8,7 @@ import random
 import re
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from dojo.plugin.fixtures import Mydocker
-from dojo.scratch import Call, Moment, Running
+from dojo.scratch import Call, Moment, Process, Running
 from dojo.testing import (
     as_far_as_it_can,
     check,
@@ -552,6 +553,39 @@ def test_a_process_that_only_waits_to_be_collected_has_ended(mydocker):
     check(told == ("exited", "Exited (137)"), "State exited, Status `Exited (137) … ago`", row)
     nothing_lives(mydocker)
     ended_with(mydocker, "box", 137)
+
+
+@task(3)
+@ours
+def test_one_whose_first_thread_has_ended_runs(mydocker):
+    """The state of a process in /proc/PID/stat is that of its first thread, and others may go on.
+
+    Then it says Z, as of a zombie, and there is more than one thread (field 20).
+    """
+    script = """
+import ctypes, platform, threading, time
+threading.Thread(target=time.sleep, args=(1000,)).start()
+ctypes.CDLL(None).syscall(60 if platform.machine() == "x86_64" else 93, 0)  # exit: this thread only
+"""
+    python = f"{sys.base_prefix}/bin/python3"
+    places = {os.path.realpath(sys.base_prefix), "/usr", "/lib", "/lib64"}
+    volumes = [f"-v={place}:/host{place}:ro" for place in sorted(places) if Path(place).is_dir()]
+    command = ("chroot", "/host", python, "-I", "-S", "-c", script)
+    detached(mydocker, "--name", "box", *volumes, "busybox", *command)
+    firsts = mydocker.host.until(lambda: first_processes_in_state_z(mydocker))
+    check(firsts, "the first thread of PID 1 has ended: state Z", mydocker.host.processes())
+    found = names(mydocker)
+    check(found == ["box"], "the container runs, for another thread of its PID 1 does", found)
+    os.kill(firsts[0].pid, signal.SIGKILL)
+    nothing_lives(mydocker)
+    ended_with(mydocker, "box", 137)
+
+
+def first_processes_in_state_z(mydocker: Mydocker) -> list[Process]:
+    there = mydocker.host.processes()
+    return [
+        process for process in there if process.is_first_of_a_container() and process.state == "Z"
+    ]
 
 
 @task(3)

@@ -11,7 +11,8 @@ from mydocker import pidfd
 from mydocker.cgroups.files import read
 
 ENDED = ("Z", "X")  # states of proc_pid_stat(5): a zombie has ended, and nobody has waited for it
-STATE, START, EXIT_CODE = 0, 19, 49  # fields of it, counted from the one behind the name
+# Fields of it, counted from the one behind the name.
+STATE, THREADS, START, EXIT_CODE = 0, 17, 19, 49
 
 
 class Process:
@@ -28,12 +29,12 @@ class Process:
 
     def is_alive(self) -> bool:
         found = self.fields()
-        return found is not None and found[STATE] not in ENDED
+        return found is not None and not has_no_thread_left(found)
 
     def exit_status(self) -> int | None:
         """How a zombie ended, 128+N for signal N; None where it lives, or where it is gone."""
         found = self.fields()
-        if found is None or found[STATE] not in ENDED:
+        if found is None or not has_no_thread_left(found):
             return None
         code = os.waitstatus_to_exitcode(int(found[EXIT_CODE]))
         return code if code >= 0 else 128 - code
@@ -80,6 +81,11 @@ class Process:
                 raise ProcessLookupError
         finally:
             os.close(handle)
+
+
+def has_no_thread_left(found: list[str]) -> bool:
+    """Whether these fields are of a process that has ended, and not only of its first thread."""
+    return found[STATE] in ENDED and int(found[THREADS]) <= 1
 
 
 def fields(pid: int) -> list[str]:

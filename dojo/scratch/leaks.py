@@ -22,6 +22,7 @@ DEALT_WITH = {
     "interface": "3.1: a container's network is its own",
     "cgroup": "3.2: a container's group goes when it ends",
     "file": "4.2: nothing of a container is left in the directories of mydocker",
+    "record": "5.2: a container with --rm leaves no record",
     "firewall": "part 6: the rules of a container go when it ends",
 }
 
@@ -97,7 +98,7 @@ def of_containers(directory: Path, kept: set[str], nameless: int) -> list[Leak]:
     left = [e for e in sorted(entries) if e.name not in kept and not e.name.startswith(".")]
     if len(left) <= nameless:
         return []
-    return [Leak("file", f"{entry} was left, of a container with --rm") for entry in left]
+    return [Leak("record", f"{entry} was left, of a container with --rm") for entry in left]
 
 
 def _new(kind: str, sentence: str, before: frozenset[str], after: frozenset[str]) -> Iterator[Leak]:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from dojo import lab
 from dojo.errors import KataError
-from dojo.scratch import ScratchHost, groups, leaks
+from dojo.scratch import Moment, ScratchHost, devices, groups, leaks
 from dojo.testing import Unmet, minder_of
 from tests.learners import require_lab
 
@@ -61,6 +63,85 @@ def test_the_files_of_the_machine_are_read_only(host: ScratchHost, tmp_path: Pat
     assert [path.name for path in other.iterdir()] == ["file"]
     assert not Path("/new").exists()
     assert shell(host, "mount -t tmpfs none /mnt && touch /mnt/x && umount /mnt").status == 0
+
+
+@pytest.mark.parametrize("kind", ["devtmpfs", "debugfs", "tracefs", "securityfs", "binfmt_misc"])
+def test_what_is_the_whole_machines_is_not_mounted(host: ScratchHost, kind: str) -> None:
+    """A devtmpfs as the container's /dev: what a test writes there would stay on this machine."""
+    require_guard()
+    assert shell(host, "mount -t tmpfs none /mnt").status == 0
+    call = shell(host, f"mount -t {kind} none /mnt && touch /mnt/kata-was-here")
+    assert call.status != 0
+    if kind in Path("/proc/filesystems").read_text().split():
+        assert host.guard is not None
+        assert [kind in refused for refused in host.guard.refused] == [True]
+    assert not Path("/dev/kata-was-here").exists()
+
+
+def test_the_files_of_the_machine_do_not_become_writable(host: ScratchHost) -> None:
+    """A remount sets all flags anew: forgetting one must not open this machine's files."""
+    require_guard()
+    assert shell(host, "mount -o remount,bind,rw / && touch /kata-was-here").status != 0
+    assert not Path("/kata-was-here").exists()
+    assert shell(host, "mount -o remount,bind,ro /").status == 0
+
+
+def test_a_disk_of_the_machine_does_not_become_read_only(host: ScratchHost, tmp_path: Path) -> None:
+    """Without `bind`, a remount concerns all mounts of a disk, wherever they are."""
+    require_guard()
+    (tmp_path / "volume").mkdir()
+    volume = f"{tmp_path}/volume"
+    assert shell(host, f"mount --bind {volume} {volume} && mount -o remount,ro {volume}").status
+    (tmp_path / "written").touch()
+    assert shell(host, f"mount -o remount,ro,bind {volume} && ! touch {volume}/x").status == 0
+    own = "mount -t tmpfs none /mnt && mount -o remount,ro /mnt && mount -o remount,rw /mnt"
+    assert shell(host, own).status == 0
+
+
+def test_a_program_that_is_held_up_is_guarded_too(host: ScratchHost) -> None:
+    require_guard()
+    moment = Moment(0)
+    running = host.start(["mount", "-t", "devtmpfs", "none", "/mnt"], env=ENV, moment=moment)
+    for _ in moment.steps():
+        pass
+    assert running.wait().status != 0
+    assert host.guard is not None
+    assert len(host.guard.refused) == 1
+
+
+@pytest.mark.parametrize("kind", ["b 7 0", "c 1 1"])
+def test_no_disk_can_be_opened(host: ScratchHost, tmp_path: Path, kind: str) -> None:
+    """A device file can be made anywhere, and leads to the disk, or to the memory (`c 1 1`)."""
+    call = shell(host, f"mknod {tmp_path}/device {kind} && head -c 1 {tmp_path}/device")
+    assert "Operation not permitted" in call.errors
+    assert (tmp_path / "device").exists()
+    script = f"mknod {tmp_path}/null c 1 3 && echo x > {tmp_path}/null && head -c 1 /dev/urandom"
+    assert shell(host, script).status == 0
+    assert shell(host, "exec 3<>/dev/ptmx").status == 0
+
+
+def test_the_program_of_version_2_keeps_disks_away_as_well(host: ScratchHost) -> None:
+    """Where there are both versions, version 1 decides: here the other one is asked alone."""
+    second = [each for each in groups.hierarchies() if each.version == 2]
+    if not second:
+        pytest.skip("no cgroup of version 2 here")
+    group = second[0].point / f"{groups.PREFIX}{os.getpid()}-1-2"
+    group.mkdir()
+    try:
+        devices.allow_harmless_ones(group)
+        script = """echo $$ > "$0/cgroup.procs"; cd "$(mktemp -d)" || exit 9; mknod disk b 7 0
+            mknod memory c 1 1; mknod null c 1 3; head -c 1 disk; head -c 1 memory; echo x > null
+            head -c 1 /dev/zero > /dev/null && : > /dev/ptmx && rm -r "$PWD" && echo end"""
+        done = subprocess.run(["sh", "-c", script, group], capture_output=True, text=True)
+        assert done.stdout == "end\n", done
+        assert done.stderr.count("Operation not permitted") == 2, done
+    finally:
+        groups.remove_group(group)
+
+
+def require_guard() -> None:
+    if lab.cannot(["unotify"]):
+        pytest.skip("no seccomp notifications here")
 
 
 def test_statuses_streams_and_arguments_come_back_as_they_are(host: ScratchHost) -> None:

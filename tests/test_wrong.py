@@ -3,6 +3,7 @@
 See dojo/teeth/wrong.py for what a file in tests/wrong/ holds.
 """
 
+import os
 import re
 from pathlib import Path
 
@@ -50,3 +51,16 @@ def test_where_it_was_held_up_is_told(tmp_path: Path, request: pytest.FixtureReq
     (outcome,) = verdict.failed.values()
     assert "\n  held up   mydocker run -d --rm --name box busybox true\n" in outcome.message
     assert re.search(r"\n  before    write /\S*/containers/box/config.json\n", outcome.message)
+
+
+def test_what_the_test_host_refused_is_told(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """What a container writes to a devtmpfs would stay on this machine."""
+    require_lab(request)
+    if lab.cannot(["unotify"]):
+        pytest.skip("no seccomp notifications here")
+    before = sorted(os.listdir("/dev"))
+    (wrong,) = (wrong for wrong in ALL if wrong.name == "4.1/devtmpfs-of-the-machine")
+    verdict = wrong_solutions.judge(CATALOGUE, wrong, tmp_path)
+    for outcome in verdict.failed.values():
+        assert "\n  refused   mount -t devtmpfs: " in outcome.message
+    assert sorted(os.listdir("/dev")) == before

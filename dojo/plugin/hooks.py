@@ -274,7 +274,7 @@ def not_understood(info: pytest.ExceptionInfo[BaseException], under_test: Mydock
 
 def lesson_of(item: pytest.Item, chapter: Chapter, error: Unmet) -> str:
     """What a learner reads: what was run, what came out, what was expected, why, and where."""
-    rows = [*where_it_was_held_up(item), *error.rows]
+    rows = [*where_it_was_held_up(item), *error.rows, *what_was_refused(item)]
     why = " ".join((getattr(item, "obj", None).__doc__ or "").split())
     if why:
         rows.append(("why", why))
@@ -293,6 +293,13 @@ def where_it_was_held_up(item: pytest.Item) -> list[tuple[str, str]]:
         return []
     shown, moment = under_test.held_up
     return [("held up", shown), ("before", moment.before)] if moment.came else []
+
+
+def what_was_refused(item: pytest.Item) -> list[tuple[str, str]]:
+    """The mounts that the test host has refused with EPERM, see `dojo.scratch.guard`."""
+    under_test = item.stash.get(RUN, None)
+    guard = under_test.host.guard if under_test is not None else None
+    return [("refused", f"{why} (EPERM)") for why in dict.fromkeys(guard.refused if guard else [])]
 
 
 def title_of(item: pytest.Item) -> str:

@@ -9,7 +9,7 @@ NOTHING = "clone clone3 fork vfork kill pidfd_send_signal setns unshare sethostn
 PATH = (
     "mkdir rmdir unlink mknod creat truncate chmod chown lchown setxattr lsetxattr umount2 chroot"
 )
-PATH_AFTER_DESCRIPTOR = "mkdirat unlinkat mknodat fchmodat fchownat open_tree mount_setattr"
+PATH_AFTER_DESCRIPTOR = "mkdirat unlinkat mknodat fchmodat fchownat open_tree fspick mount_setattr"
 TWO_PATHS = "rename link symlink mount pivot_root"
 TWO_PATHS_AFTER_DESCRIPTORS = "renameat renameat2 linkat move_mount"
 DESCRIPTOR = """

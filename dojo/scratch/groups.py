@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dojo.scratch import devices
+
 PROCESSES_MOST = 600  # of all processes of one test together: a fork bomb ends here
 CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids")  # of version 2, as far as they are there
 LEAF = "host"  # on version 2: where the host's own processes sit, so that the top has none
@@ -159,7 +161,8 @@ class Groups:
     name: str
     hierarchies: list[Hierarchy] = field(default_factory=_hierarchies_at_first)
 
-    def make(self) -> None:
+    def make(self, *, with_all_devices: bool = True) -> None:
+        """with_all_devices: or only with those that are in every container."""
         for hierarchy in self.hierarchies:
             group = self.directory(hierarchy)
             if hierarchy.version == 2:
@@ -170,6 +173,8 @@ class Groups:
                     (group / file).write_text((hierarchy.point / file).read_text())
             if (group / "pids.max").exists():
                 (group / "pids.max").write_text(str(PROCESSES_MOST))
+            if not with_all_devices:
+                devices.allow_harmless_ones(group)
             if hierarchy.version == 2:
                 (group / LEAF).mkdir()
 

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from dojo.errors import KataError
 from dojo.scratch.calls import Call, Stream, show_command
 from dojo.scratch.groups import Groups
+from dojo.scratch.guard import CALLS, Guard
 from dojo.scratch.moments import Moment
 
 Found = TypeVar("Found")
@@ -76,18 +77,22 @@ class ScratchHost:
     """
 
     in_its_own_words = False  # see `Call`
+    is_guarded = True  # see `guard`: a mistake must not reach the machine
 
     def __init__(self, name: str, patience: float = 1.0, writable: Sequence[Path] = ()) -> None:
         self.name = name
         self.patience = patience
         self.writable = [str(directory.resolve()) for directory in writable]
         self.groups = Groups(name)
+        v1 = [each.data for each in self.groups.hierarchies if each.version == 1]
+        self.guard = Guard(v1) if self.is_guarded else None
         self._ended: dict[int, int] = {}
         self._first: int | None = None
         self._link, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        doors = [self.guard.begin()] if self.guard else []
         try:
-            self.groups.make()
-            _ask_the_maker(self._plan(), other.fileno())
+            self.groups.make(with_all_devices=not self.is_guarded)
+            _ask_the_maker(self._plan(), [other.fileno(), *doors])
             other.close()
             self.pid: int = self._receive(lambda message: "ready" in message)["ready"]
             self._first = os.pidfd_open(self.pid)
@@ -95,6 +100,9 @@ class ScratchHost:
             other.close()
             self.close()
             raise
+        finally:
+            for door in doors:
+                os.close(door)
 
     def _plan(self) -> dict[str, Any]:
         return {
@@ -102,6 +110,7 @@ class ScratchHost:
             "cgroups": self.groups.mounts(),
             "leaf": self.groups.door_of_the_leaf(),
             "writable": self.writable,
+            "guarded": [(name, 0, 0) for name in CALLS.split()] if self.guard else [],
         }
 
     def close(self) -> None:
@@ -461,18 +470,18 @@ class _Maker:
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def make(self, plan: dict[str, Any], link: int) -> None:
-        """Ask for a host; what comes of it is told on its link."""
-        socket.send_fds(self._orders, [json.dumps(plan).encode()], [link])
+    def make(self, plan: dict[str, Any], descriptors: list[int]) -> None:
+        """Ask for a host; what comes of it is told on its link, the first of the descriptors."""
+        socket.send_fds(self._orders, [json.dumps(plan).encode()], descriptors)
 
 
 _makers: list[_Maker] = []
 
 
-def _ask_the_maker(plan: dict[str, Any], link: int) -> None:
+def _ask_the_maker(plan: dict[str, Any], descriptors: list[int]) -> None:
     if not _makers or not _makers[-1].is_alive():
         _makers[:] = [_Maker()]
-    _makers[-1].make(plan, link)
+    _makers[-1].make(plan, descriptors)
 
 
 def _process(pid: int) -> Process:

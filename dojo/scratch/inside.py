@@ -10,6 +10,8 @@ packet is a JSON object, the plan:
     cgroups  mounts to make for them inside: [mount point, file system, data]
     leaf     the door of the group below a v2 group that the host's own processes sit in, or null
     writable the directories that can be written to; all other files of this machine cannot
+    guarded  system calls that programs ask before, as in "held" below; or none. With them comes
+             another socket, for their numbers and the listener
 
 What is asked and answered on the socket of a host, a JSON object a packet:
 
@@ -27,6 +29,7 @@ All other PIDs are the scratch host's own.
 """
 
 import array
+import contextlib
 import ctypes
 import fcntl
 import json
@@ -38,6 +41,10 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
+from collections.abc import Callable
+from functools import partial
+from queue import SimpleQueue
 from typing import Any
 
 CLONE_NEWNS = 0x00020000
@@ -56,7 +63,7 @@ SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 NETLINK_NETFILTER, NLM_F_REQUEST = 12, 1
 NFT_MSG_NEWGEN, NFT_MSG_GETGEN, NFTA_GEN_ID = 0xA0F, 0xA10, 1
 SCMP_ACT_ALLOW, SCMP_ACT_NOTIFY = 0x7FFF0000, 0x7FC00000
-SCMP_FLTATR_CTL_NNP = 3
+SCMP_FLTATR_ACT_BADARCH, SCMP_FLTATR_CTL_NNP = 2, 3
 SCMP_CMP_MASKED_EQ = 7
 WITH_NOTIFICATIONS = 5  # of the levels of seccomp_api_get(3)
 PACKET = 1 << 16
@@ -74,19 +81,21 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # hosts are nobody's to wait for
     own = os.open("/proc/self/ns/pid", os.O_RDONLY)
     while True:
-        packet, ancillary, _, _ = orders.recvmsg(PACKET, socket.CMSG_SPACE(4))
+        packet, ancillary, _, _ = orders.recvmsg(PACKET, socket.CMSG_SPACE(8))
         if not packet:
             return
-        (descriptor,) = descriptors_in(ancillary)
+        descriptors = descriptors_in(ancillary)
         call("unshare", CLONE_NEWPID)  # for the child: no process changes its own PID
         if os.fork() == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             orders.close()
             os.close(own)
-            be_a_host(socket.socket(fileno=out_of_the_way(descriptor)), json.loads(packet))
+            link, *doors = map(out_of_the_way, descriptors)
+            be_a_host(socket.socket(fileno=link), json.loads(packet), doors)
             os._exit(0)
         call("setns", own, CLONE_NEWPID)
-        os.close(descriptor)
+        for descriptor in descriptors:
+            os.close(descriptor)
 
 
 def set_default_actions() -> None:
@@ -99,15 +108,16 @@ def set_default_actions() -> None:
             signal.signal(each, signal.SIG_DFL)
 
 
-def be_a_host(link: socket.socket, plan: dict[str, Any]) -> None:
+def be_a_host(link: socket.socket, plan: dict[str, Any], doors: list[int]) -> None:
     """Be PID 1 of a new host until the other end of the link is closed."""
     die_with_parent()
     try:
         enter(plan)
         out_here = int(os.readlink("/proc/self"))  # while /proc is still that of outside
         build(plan)
+        starter = Starter(plan["guarded"], doors)
         link.send(json.dumps({"ready": out_here}).encode())
-        serve(link)
+        serve(link, starter)
     except OSError as error:
         link.send(json.dumps({"error": f"{error.filename or 'scratch host'}: {error}"}).encode())
 
@@ -193,7 +203,7 @@ def reaches(point: str, device: str) -> bool:
     return f"{os.major(found)}:{os.minor(found)}" == device
 
 
-def serve(link: socket.socket) -> None:
+def serve(link: socket.socket, starter: "Starter") -> None:
     """Answer until the other end is gone."""
     os.umask(0o022)
     wake_read, wake_write = map(out_of_the_way, os.pipe2(os.O_NONBLOCK))
@@ -212,11 +222,15 @@ def serve(link: socket.socket) -> None:
                 return
             if not packet:
                 return
-            answer(link, json.loads(packet), descriptors_in(ancillary), programs)
+            answer(link, json.loads(packet), descriptors_in(ancillary), programs, starter)
 
 
 def answer(
-    link: socket.socket, asked: dict[str, Any], descriptors: list[int], programs: Programs
+    link: socket.socket,
+    asked: dict[str, Any],
+    descriptors: list[int],
+    programs: Programs,
+    starter: "Starter",
 ) -> None:
     if "facts" in asked:
         link.send(json.dumps({"facts": facts()}).encode())
@@ -227,7 +241,9 @@ def answer(
         with open(descriptors[0], closefd=False) as file:
             file.seek(0)
             program = json.load(file)
-        started = start(program, descriptors[1:])
+        # What is held up is guarded as well, by who holds it up: a program has one listener.
+        action = partial(start, program, descriptors[1:])
+        started = action() if program["held"] else starter.do(action)
         programs[started.pid] = started
         reply = {"started": started.pid}
     except OSError as error:
@@ -277,6 +293,40 @@ def start(program: dict[str, Any], descriptors: list[int]) -> "subprocess.Popen[
             os.close(descriptor)
 
 
+class Starter:
+    """A thread that starts programs, which ask before they make certain system calls.
+
+    A filter of seccomp(2) belongs to a thread, and goes to its children; no other one can be taken
+    off, or have a second listener. So this process has none itself.
+    """
+
+    def __init__(self, guarded: list[tuple[str, int, int]], doors: list[int]) -> None:
+        self.orders: SimpleQueue[Callable[[], Any]] = SimpleQueue()
+        self.results: SimpleQueue[tuple[Any, OSError | None]] = SimpleQueue()
+        threading.Thread(target=self.work, args=(guarded, doors), daemon=True).start()
+        self.results.get()
+
+    def do(self, action: Callable[[], Any]) -> Any:
+        """Do something in that thread. Raises the OSError that it raises there."""
+        self.orders.put(action)
+        result, error = self.results.get()
+        if error is not None:
+            raise error
+        return result
+
+    def work(self, guarded: list[tuple[str, int, int]], doors: list[int]) -> None:
+        for door in doors:
+            # A kernel or machine without it: `kata doctor` tells.
+            with contextlib.suppress(OSError):
+                Held(guarded).begin(door)
+        self.results.put((None, None))
+        while True:
+            try:
+                self.results.put((self.orders.get()(), None))
+            except OSError as error:
+                self.results.put((None, error))
+
+
 class Condition(ctypes.Structure):
     """struct scmp_arg_cmp: see seccomp_rule_add(3)."""
 
@@ -296,11 +346,14 @@ class Held:
 
     def __init__(self, calls: list[tuple[str, int, int]]) -> None:
         self.library = library = ctypes.CDLL("libseccomp.so.2")
+        library.seccomp_reset(None, 0)  # it gives no second listener to a process, nor to its child
         if library.seccomp_api_get() < WITH_NOTIFICATIONS:
             raise OSError("no user notifications of seccomp: Linux has them from 5.0 on")
         library.seccomp_init.restype = ctypes.c_void_p
         self.rules = ctypes.c_void_p(library.seccomp_init(SCMP_ACT_ALLOW))
         self.check(library.seccomp_attr_set(self.rules, SCMP_FLTATR_CTL_NNP, 0))  # as without
+        foreign = SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ALLOW
+        self.check(library.seccomp_attr_set(self.rules, *foreign))  # 32-bit programs run
         self.numbers: dict[str, int] = {}
         for name, argument, bits in calls:
             number = library.seccomp_syscall_resolve_name(name.encode())

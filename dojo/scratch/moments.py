@@ -10,12 +10,7 @@ wait for the answer: seccomp_unotify(2).
 """
 
 import contextlib
-import json
-import os
-import select
 import signal
-import socket
-import struct
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,19 +18,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from dojo.scratch import changes
+from dojo.scratch import changes, notifications
+from dojo.scratch.guard import CALLS
 
 if TYPE_CHECKING:
     from dojo.scratch.host import ScratchHost
 
-# linux/seccomp.h
-SECCOMP_IOCTL_NOTIF_RECV = 0xC0502100
-SECCOMP_IOCTL_NOTIF_SEND = 0xC0182101
-SECCOMP_USER_NOTIF_FLAG_CONTINUE = 1
-# struct seccomp_notif: its ID, whose it is, the number of the system call, its arguments
-NOTIFICATION = struct.Struct("=QI4xi12x6Q")
-ANSWER = struct.Struct("=QqiI")  # struct seccomp_notif_resp
-
+GUARDED = CALLS.split()  # a program has one listener: here as well, some calls may be refused
 STANDSTILL_SECONDS = 0.1  # without any CPU time: then a program waits for somebody else
 BUSY = ("R", "D")  # unless it waits for a CPU or a disk; the states of ps(1)
 NEVER_STILL_SECONDS = 10.0  # then it is a program that goes on for ever
@@ -84,9 +73,9 @@ class Moment:
     def begin(self, host: "ScratchHost") -> int:
         """Answer whoever asks from now on. Returns a socket for the listener of the program."""
         self._host = host
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, theirs = notifications.door()
         threading.Thread(target=self._answer_all, args=(ours,), daemon=True).start()
-        return theirs.detach()
+        return theirs
 
     def __enter__(self) -> "Moment":
         self._wait_for_standstill(sooner=self._is_here)
@@ -131,54 +120,39 @@ class Moment:
             elif time.monotonic() > since + STANDSTILL_SECONDS * patience:
                 break
 
-    def _answer_all(self, door: socket.socket) -> None:
-        with door:
-            packet, listeners, _, _ = socket.recv_fds(door, 1 << 16, 1)
+    def _answer_all(self, door: int) -> None:
         try:
-            for listener in listeners:  # none where the program could not be started
-                names = {number: name for name, number in json.loads(packet).items()}
-                asked = select.poll()
-                asked.register(listener, select.POLLIN)
-                while asked.poll()[0][1] & select.POLLIN:
+            for listener, names in notifications.listeners(door):
+                while notifications.wait_for(listener):
                     self._answer_one(listener, names)
         except BaseException as failure:
             self._failure = failure
         finally:
-            for listener in listeners:  # from here on each call fails, if anybody still asks
-                os.close(listener)
             self._is_here.set()
 
     def _answer_one(self, listener: int, names: dict[int, str]) -> None:
-        import fcntl
-
-        notification = bytearray(NOTIFICATION.size)
-        try:
-            fcntl.ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, notification)
-        except FileNotFoundError:  # it was killed before we came to it
-            return
-        identity, pid, number, *arguments = NOTIFICATION.unpack(notification)
-        if self._counts(pid, names[number], arguments):
-            self.seen.append(names[number])
-            if not self.came and self.number is not None and len(self.seen) > self.number:
-                self.before = changes.text(pid, names[number], arguments)
-                self._hold_up(listener, names)
-            if self.number is not None and _is_killed(pid):
-                return  # with an answer that is there before its end, it would make the change
-        answer = ANSWER.pack(identity, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE)
-        with contextlib.suppress(FileNotFoundError):
-            fcntl.ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, answer)
+        for asked in notifications.received(listener):
+            name = names[asked.number]
+            if self._counts(asked.pid, name, asked.arguments):
+                self.seen.append(name)
+                if not self.came and self.number is not None and len(self.seen) > self.number:
+                    self.before = changes.text(asked.pid, name, asked.arguments)
+                    self._hold_up(listener, names)
+                if self.number is not None and _is_killed(asked.pid):
+                    return  # with an answer that is there before its end, it would make the change
+            guard = self._host.guard
+            error = guard.error_for(asked, name) if guard and name in GUARDED else 0
+            notifications.answer(listener, asked, error)
 
     def _hold_up(self, listener: int, names: dict[int, str]) -> None:
         self.came = True
         self._is_here.set()
-        asked = select.poll()
-        asked.register(listener, select.POLLIN)
         while not self._is_past.wait(0.001 if self.alone else None):
-            if asked.poll(0):
+            if notifications.wait_for(listener, 0):
                 self._answer_one(listener, names)
         self._is_past.clear()
 
-    def _counts(self, pid: int, name: str, arguments: list[int]) -> bool:
+    def _counts(self, pid: int, name: str, arguments: tuple[int, ...]) -> bool:
         """Whether a system call is a change, or a look at what others change."""
         if not self.seen and not self._has_begun(pid):
             return False

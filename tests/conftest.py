@@ -1,15 +1,21 @@
-"""What the project's own tests run: all but what takes very long, which `--whole` adds."""
+"""What the project's own tests run: all but what takes very long, which `--whole` adds.
 
+And all but what has been proven of the same files before, see `dojo.proofs`.
+"""
+
+import functools
 import importlib
 import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
-from dojo import clone, surroundings
+from dojo import clone, proofs, surroundings
+from dojo.git import Git
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -18,14 +24,80 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "whole: takes very long, runs with --whole only")
+    marker = "proof(of): its result follows from what this function makes of its parameters"
+    config.addinivalue_line("markers", marker)
+
+
+TAKEN_OVER = pytest.StashKey[int]()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--whole"):
         return
-    dropped = [item for item in items if item.get_closest_marker("whole")]
-    items[:] = [item for item in items if not item.get_closest_marker("whole")]
-    config.hook.pytest_deselected(items=dropped)
+    long = [item for item in items if item.get_closest_marker("whole")]
+    usual = [item for item in items if item not in long]
+    proven = [item for item in usual if is_proven(item)]
+    drawn = [item for item in proven if proofs.is_drawn(item.nodeid, commit_of_the_clone())]
+    taken_over = [item for item in proven if item not in drawn]
+    config.stash[TAKEN_OVER] = len(taken_over)
+    items[:] = [item for item in usual if item not in taken_over]
+    config.hook.pytest_deselected(items=long + taken_over)
+
+
+def is_proven(item: pytest.Item) -> bool:
+    """Whether it has passed when all that goes into it was as it is now."""
+    key = key_of(item)
+    if key is None:
+        return False
+    item.user_properties.append(("proof", key))  # the report takes it to whoever keeps it
+    return proofs.read(clone.here().root).get(item.nodeid) == key
+
+
+def key_of(item: pytest.Item) -> str | None:
+    """The hash of all that goes into a test; None where that is not known."""
+    marker = item.get_closest_marker("proof")
+    if marker is None or not isinstance(item, pytest.Function):
+        return None
+    parts = marker.kwargs["of"](**item.callspec.params)
+    return proofs.key(clone.here().root, [Path(item.path), Path(__file__), *parts])
+
+
+@functools.cache
+def commit_of_the_clone() -> str:
+    git = Git(clone.here())
+    return (git.commit("HEAD") if git.is_repository() else None) or ""
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Have a worker of xdist tell how many results it took over; all of them take the same."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["taken over"] = session.config.stash.get(TAKEN_OVER, 0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    taken_over = getattr(node, "workeroutput", {}).get("taken over", 0)  # none where it crashed
+    node.config.stash[TAKEN_OVER] = max(node.config.stash.get(TAKEN_OVER, 0), taken_over)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Keep what this run has proven, and say what it took over from earlier ones."""
+    root = clone.here().root
+    kept = proofs.read(root)
+    now = dict(kept)
+    for outcome in ("passed", "failed", "error"):
+        for report in terminalreporter.stats.get(outcome, []):
+            if key := dict(getattr(report, "user_properties", ())).get("proof"):
+                now.pop(report.nodeid, None)
+                now |= {report.nodeid: key} if outcome == "passed" else {}
+    if now != kept:
+        proofs.write(root, now)
+        clone.here().give_back(root / proofs.FILE)
+    if taken_over := terminalreporter.config.stash.get(TAKEN_OVER, 0):
+        terminalreporter.write_line(
+            f"{taken_over} results were taken over from {proofs.FILE}: nothing that goes into them"
+            " has changed. --whole proves them all."
+        )
 
 
 @pytest.fixture(scope="session", autouse=True)

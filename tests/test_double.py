@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dojo import clone
+from dojo import clone, proofs
 from dojo.catalogue import Catalogue
 from dojo.teeth.runs import run_chapter
 from tests.learners import require_lab
@@ -22,6 +22,12 @@ CANNOT = tomllib.loads((DOUBLES / "cannot.toml").read_text())
 CHAPTERS = ("3.1", "3.2", "3.3", "4.1", "4.2")
 
 
+def what_goes_into(number: str) -> list[Path]:
+    texts = [DOUBLES / "mydocker.sh", DOUBLES / "cannot.toml"]
+    return [*proofs.files_of(CATALOGUE.chapter(number)), *texts]
+
+
+@pytest.mark.proof(of=what_goes_into)
 @pytest.mark.parametrize("number", CHAPTERS)
 def test_a_chapter_takes_a_shell_script_for_right(
     number: str, tmp_path: Path, request: pytest.FixtureRequest

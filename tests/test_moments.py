@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from dojo import clone, testing
+from dojo import clone, proofs, testing
 from dojo.catalogue import Catalogue, Chapter
 from dojo.scratch import Moment, Running, ScratchHost, groups
 from dojo.steps import Steps
@@ -133,6 +133,11 @@ def holds_up(chapter: Chapter) -> bool:
     return any("unotify" in path.read_text() for path in chapter.folder.glob("*.py"))
 
 
+def what_goes_into(chapter: Chapter) -> list[Path]:
+    return [*proofs.files_of(chapter), Steps(CATALOGUE).state(chapter)]
+
+
+@pytest.mark.proof(of=what_goes_into)
 @pytest.mark.parametrize(
     "chapter", [*filter(holds_up, CATALOGUE.chapters)], ids=lambda chapter: chapter.number
 )

@@ -8,12 +8,13 @@ chapters before a chapter fails its tests, and that one in the middle passes tho
 before. The last state runs all.
 """
 
+from functools import cache
 from pathlib import Path
 
 import pytest
 from _pytest.mark import ParameterSet
 
-from dojo import clone
+from dojo import clone, proofs
 from dojo.catalogue import Catalogue, Chapter
 from dojo.steps import Steps
 from dojo.teeth.runs import run_chapter
@@ -37,6 +38,11 @@ def pair(state: str, chapter: Chapter) -> ParameterSet:
 ALL = [pair(state, chapter) for state in STATES for chapter in CATALOGUE.chapters]
 
 
+def what_goes_into(state: str, chapter: Chapter) -> list[Path]:
+    return [*proofs.files_of(chapter), directory_of(state)]
+
+
+@pytest.mark.proof(of=what_goes_into)
 @pytest.mark.parametrize(("state", "chapter"), ALL)
 def test_a_state_passes_what_it_can_and_fails_what_it_cannot(
     state: str, chapter: Chapter, tmp_path: Path, request: pytest.FixtureRequest
@@ -54,6 +60,7 @@ def test_a_state_passes_what_it_can_and_fails_what_it_cannot(
     assert not wrong, f"{wrong}\n{output}"
 
 
+@cache
 def directory_of(state: str) -> Path:
     steps = Steps(CATALOGUE)
     if state == "start":

@@ -5,12 +5,14 @@ See dojo/teeth/wrong.py for what a file in tests/wrong/ holds.
 
 import os
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from dojo import clone, lab
-from dojo.catalogue import Catalogue
+from dojo import clone, lab, proofs
+from dojo.catalogue import Catalogue, Chapter
+from dojo.steps import Steps
 from dojo.teeth import wrong as wrong_solutions
 from dojo.teeth.wrong import Wrong
 from tests.learners import require_lab
@@ -20,6 +22,17 @@ ALL = wrong_solutions.read_all(CATALOGUE)
 LEAST_PER_CHAPTER = 5
 
 
+@cache
+def state_of(chapter: Chapter) -> Path:
+    return Steps(CATALOGUE).state(chapter)
+
+
+def what_goes_into(wrong: Wrong) -> list[Path | str]:
+    chapter = CATALOGUE.chapter(wrong.chapter)
+    return [*proofs.files_of(chapter), wrong.path, state_of(chapter)]
+
+
+@pytest.mark.proof(of=what_goes_into)
 @pytest.mark.parametrize("wrong", ALL, ids=lambda wrong: f"{wrong.chapter}-{wrong.path.stem}")
 def test_a_wrong_solution_is_noticed(
     wrong: Wrong, tmp_path: Path, request: pytest.FixtureRequest

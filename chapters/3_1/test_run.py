@@ -412,6 +412,7 @@ def test_the_terminal_is_the_callers_again(mydocker):
     started(running, b"ended")
     running.type(b"a word\n")
     call = running.wait()
+    check("in there" in call.text.splitlines(), "`in there`, from the container", call.text, call)
     read = call.status == 0 and "got a word" in call.text.splitlines()
     check(read, "the caller's script reads `a word` from the terminal", call.text, call)
 

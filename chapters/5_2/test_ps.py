@@ -191,6 +191,8 @@ def test_a_start_that_a_full_disk_ends_leaves_nothing(mydocker, detach, scarce):
             rows = listed(mydocker, "-a", env=env)
             check(not rows, "no record of it", rows, call)
         expect(call, status=0, out=None if detach else "started\n")
+        is_id = re.fullmatch("[0-9a-f]{64}\n", call.text)
+        check(is_id or not detach, "an id of 64 hex digits, once there is room", call.text, call)
         nothing_lives(mydocker)
 
 

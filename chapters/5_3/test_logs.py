@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -61,9 +62,13 @@ LONG_LOG = 64 * 1024 * 1024
 # Runs a program, keeps nothing of what it writes, and tells the most memory that it had, in KiB.
 PEAK = """
 import resource, subprocess, sys
-done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL)
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-sys.exit(done.returncode)
+program = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE)
+read = 0
+while chunk := program.stdout.read(65536):
+    read += len(chunk)
+status = program.wait()
+print(read, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(status)
 """
 
 
@@ -260,6 +265,8 @@ def test_a_start_without_processes_or_threads_leaves_nothing(mydocker, detach):
         expect(call, status=125, out="", complaint=["Resource temporarily unavailable"])
         check(not left, "no process and no group of it", left, call)
     expect(call, status=0, out=None if detach else "started\n", err="")
+    is_id = re.fullmatch("[0-9a-f]{64}\n", call.text)
+    check(is_id or not detach, "an id of 64 hex digits, once it may start", call.text, call)
     nothing_lives(mydocker)
 
 
@@ -609,7 +616,9 @@ def test_a_long_log_needs_no_large_memory(mydocker, tmp_path, options):
     (tmp_path / "peak.py").write_text(PEAK)
     before = (sys.executable, str(tmp_path / "peak.py"))
     call = expect(mydocker("logs", *options, "box", before=before), status=0)
-    peak = int(call.text)
+    read, peak = map(int, call.text.split())
+    wanted = 5 * len("y\n") if options else LONG_LOG
+    check(read == wanted, f"{wanted} bytes on stdout of `logs`", f"{read} bytes", call)
     check(peak < LONG_LOG // 1024, "less memory than the log is long", f"{peak} KiB", call)
 
 

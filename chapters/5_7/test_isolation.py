@@ -782,6 +782,7 @@ def test_one_that_cannot_be_removed_is_in_nobodys_way(mydocker):
     """A file that is immutable: `rm` says that it cannot, and all other containers still start."""
     expect(mydocker("run", "--name", "box", "busybox", "sh", "-c", "echo x > /kept"), status=0)
     kept = mydocker.root / "writeLayer/box/kept"
+    check(kept.exists(), "what it wrote in writeLayer/box", "no /kept there")
     with immutable(kept):
         call = mydocker("rm", "box")
         expect(call, status=1, out="", complaint=["rm box", "not permitted"])

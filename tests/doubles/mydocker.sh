@@ -121,7 +121,7 @@ set_option() {
             [[ $value =~ ^[0-9]{1,6}$ ]] && shares=$((10#$value)) && ((shares != 1 && shares <= 262144))
             ;;
         --cpuset-cpus) read_cpus "$value" ;;
-        --pids-limit) [[ $value =~ ^(-1|[0-9]{1,7})$ ]] && pids=${value#-1} && pids=$((10#${pids:-0})) ;;
+        --pids-limit) [[ $value =~ ^(-1|[0-9]{1,7})$ ]] && pids=${value#-1} && pids=$((10#${pids:-0})) && ((pids <= 4194304)) ;;
         *) false ;;
     esac || fail "$1 '$value': run does not take it, see 'mydocker help'"
 }

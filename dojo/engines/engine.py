@@ -38,10 +38,9 @@ class EngineHost(ScratchHost):
     """
 
     in_its_own_words = True
-    is_guarded = False  # it is no learner's, and hands devices to containers
 
     def __init__(self, name: str, patience: float, writable: Sequence[Path]) -> None:
-        super().__init__(name, patience, writable)
+        super().__init__(name, patience, writable, guarded=False)
         self.groups: _Groups = _Groups(name, self.groups.hierarchies)
         for directory in self.groups.directories():
             if (directory / "pids.max").exists():

@@ -236,8 +236,8 @@ class ScratchHosts:
         image.mkdir()
         rootfs.unpack(rootfs.ensure(clone.here(), say=lambda line: None), image)
 
-    def make(self) -> ScratchHost:
-        return ScratchHost(next(self.names), machine.patience(), self.writable)
+    def make(self, guarded: bool = True) -> ScratchHost:
+        return ScratchHost(next(self.names), machine.patience(), self.writable, guarded)
 
     def engine(self, kind: type[Engine], command: str) -> Engine:
         """The engine of this test run, started if it does not run.

@@ -74,24 +74,30 @@ class ScratchHost:
 
     name: a name that no other one has. patience: what deadlines are multiplied with. writable: the
     directories that programs on it can write to; every other file of this machine is read-only.
+    guarded: see `guard`; an engine is no learner's, and needs no guard against mistakes.
     """
 
     in_its_own_words = False  # see `Call`
-    is_guarded = True  # see `guard`: a mistake must not reach the machine
 
-    def __init__(self, name: str, patience: float = 1.0, writable: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        patience: float = 1.0,
+        writable: Sequence[Path] = (),
+        guarded: bool = True,
+    ) -> None:
         self.name = name
         self.patience = patience
         self.writable = [str(directory.resolve()) for directory in writable]
         self.groups = Groups(name)
         v1 = [each.data for each in self.groups.hierarchies if each.version == 1]
-        self.guard = Guard(v1) if self.is_guarded else None
+        self.guard = Guard(v1) if guarded else None
         self._ended: dict[int, int] = {}
         self._first: int | None = None
         self._link, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         doors = [self.guard.begin()] if self.guard else []
         try:
-            self.groups.make(with_all_devices=not self.is_guarded)
+            self.groups.make(with_all_devices=not guarded)
             _ask_the_maker(self._plan(), [other.fileno(), *doors])
             other.close()
             self.pid: int = self._receive(lambda message: "ready" in message)["ready"]

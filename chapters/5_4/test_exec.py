@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import random
+import select
 import signal
 import struct
 import tarfile
@@ -483,6 +484,33 @@ def test_the_container_can_end_where_the_hosts_first_process_collects_nobody(myd
     check(ended, "`Exited (137)`: PID 1 of the container was killed", call.text, call)
     os.kill(first.pid, signal.SIGKILL)
     host.wait()
+
+
+@task(3)
+@ours
+def test_the_container_can_end_while_nobody_reads_what_exec_passes_on(mydocker, tmp_path):
+    """With a terminal, `exec` passes the output on, and waits for a caller that does not read.
+
+    The command has ended meanwhile. While nobody waits for it, it is a zombie in the container, and
+    that cannot end.
+    """
+    identity = detached(mydocker, "--name", "box", "busybox", "sleep", "1000")
+    place = tmp_path / "fifo"
+    os.mkfifo(place)
+    reader = os.open(place, os.O_RDONLY | os.O_NONBLOCK)
+    before = ("sh", "-c", f'exec "$@" > {place}', "sh")
+    script = "head -c 1000000 /dev/zero; exec sleep 1000"
+    running = mydocker.start("exec", "-t", "box", "sh", "-c", script, before=before)
+    writer = os.open(place, os.O_WRONLY | os.O_NONBLOCK)
+    full = mydocker.host.until(lambda: not select.select([], [writer], [], 0)[1])
+    check(full, "as much output as a pipe takes", "there is room for more")
+    os.kill(container_process(mydocker, identity).pid, signal.SIGKILL)
+    ended = mydocker.host.until(lambda: "Exited (137)" in mydocker("ps", "-a").text)
+    call = mydocker("ps", "-a")
+    check(ended, "`Exited (137)`: PID 1 of the container was killed", call.text, call)
+    for end_of_fifo in (reader, writer):
+        os.close(end_of_fifo)
+    running.wait()
 
 
 @task(2)

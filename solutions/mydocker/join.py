@@ -97,7 +97,7 @@ def enter_and_run(container: Container, first: Process, request: ExecRequest) ->
     os.close(failure_to_write)
     with ended_by_failure(pid):
         linux.setns(ours, linux.CLONE_NEWPID)
-        return mind(pid, request, terminal, command_to_write, failure_to_read)
+    return mind(pid, request, terminal, command_to_write, failure_to_read)
 
 
 def mind(
@@ -107,25 +107,29 @@ def mind(
     command_to_write: int,
     failure_to_read: int,
 ) -> int:
-    """Send the child its command, and wait for its end. Returns the exit status."""
+    """Send the child its command, and wait for its end. Returns the exit status.
+
+    A zombie is in the container as any process is, and PID 1 cannot end before it has gone.
+    """
     pump = Pump(write_all)
     with contextlib.ExitStack() as undo:
-        failure = pipe.wait_until_ready(failure_to_read)
-        if not failure:
-            if terminal:
-                undo.callback(terminal.restore)
-                terminal.receive()
-                pump.start({1: terminal.master})
-                if request.interactive:
-                    terminal.pass_keys_on()
-            with contextlib.suppress(BrokenPipeError):  # it was killed: then it has an end to read
-                pipe.send_command(command_to_write, request.command)
-            failure = pipe.receive_failure(failure_to_read)
-        if failure:
-            raise failure
+        with ended_by_failure(pid):
+            failure = pipe.wait_until_ready(failure_to_read)
+            if not failure:
+                if terminal:
+                    undo.callback(terminal.restore)
+                    terminal.receive()
+                    pump.start({1: terminal.master})
+                    if request.interactive:
+                        terminal.pass_keys_on()
+                with contextlib.suppress(BrokenPipeError):  # it was killed: it has an end to read
+                    pipe.send_command(command_to_write, request.command)
+                failure = pipe.receive_failure(failure_to_read)
+            if failure:
+                raise failure
         ended = wait_for_end(pid, terminal)
+        os.waitpid(pid, 0)
         pump.finish()
-        os.waitpid(pid, 0)  # the container cannot end while its PID namespace has a zombie of ours
     return exit_status(ended)
 
 

@@ -90,7 +90,8 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
-    host = ScratchHost(next(groups.unique_names()), machine.patience(), writable=[tmp_path])
+    # The guard's filter of system calls would be seen as a wall of each container.
+    host = ScratchHost(next(groups.unique_names()), machine.patience(), [tmp_path], guarded=False)
     yield Bench(host, tmp_path)
     host.close()
 

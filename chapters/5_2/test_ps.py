@@ -54,9 +54,12 @@ LONG_AGO = [  # docker's words: hours are rounded, what is larger is cut off
     (HOUR + 5 * MINUTE, "About an hour"),
     (7 * HOUR, "7 hours"),
     (3 * DAY, "3 days"),
+    (13 * DAY, "13 days"),
     (28 * DAY + HOUR, "4 weeks"),
     (35 * DAY - 40 * MINUTE, "4 weeks"),
+    (59 * DAY, "8 weeks"),
     (70 * DAY, "2 months"),
+    (729 * DAY, "24 months"),
     (800 * DAY, "2 years"),
 ]
 

@@ -411,9 +411,10 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.drawn = []
 
-    @rule(number=st.integers(0, 10**12))
-    def step(self, number):
-        self.drawn.append(number)
+    # Among integers, Hypothesis draws those that stand in the modules that happen to be loaded.
+    @rule(bits=st.lists(st.booleans(), min_size=40, max_size=40))
+    def step(self, bits):
+        self.drawn.append(sum(bit << place for place, bit in enumerate(bits)))
         good = len(self.drawn) < 3 or sum(self.drawn) % 7 != 3
         check(good or "calm" in KNOWN, "calm", f"steps: {self.drawn}")
 

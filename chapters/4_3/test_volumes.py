@@ -286,6 +286,17 @@ def test_a_read_only_volume_with_a_name_that_is_not_ascii(mydocker, folder):
 
 
 @task(2)
+@pytest.mark.parametrize("name", ["a b", "a\tb", "a\nb", "a\\b", "a\\040b"])
+def test_a_read_only_volume_whose_name_is_escaped_in_mountinfo(mydocker, folder, name):
+    """What stands between fields or ends a line is written in octal in /proc/self/mountinfo."""
+    script = 'cat "/$0/file"; echo x > "/$0/new"'
+    volume = f"{folder}:/{name}:ro"
+    call = mydocker("run", "--rm", "-v", volume, "busybox", "sh", "-c", script, name)
+    expect(call, status=1, out="of the host\n")
+    check(READ_ONLY in call.errors, f"`{READ_ONLY}`", call.errors, call)
+
+
+@task(2)
 def test_a_read_only_file(mydocker, folder):
     """One file can be read-only, and what lies around it can be written to all the same."""
     script = "cat /etc/settings; echo x > /etc/beside; echo x >> /etc/settings"

@@ -21,6 +21,8 @@ from functools import cache
 from pathlib import Path
 from statistics import median
 
+from dojo.rows import an
+
 
 @dataclass(frozen=True)
 class Ability:
@@ -221,7 +223,7 @@ def _namespaces() -> str:
 
 def _enter_all_namespaces() -> None:
     for name, flag in _SIX:
-        _unshare(flag, f"make a {name} namespace")
+        _unshare(flag, f"make {an(name)} namespace")
     _make_mounts_private()
     _in_a_child(lambda: _mount("proc", "/proc", "proc"))  # the first in there: its PID is 1
 

@@ -5,6 +5,11 @@ from collections.abc import Iterable
 NAME_WIDTH = 9  # of the names of a lesson's rows
 
 
+def an(noun: str) -> str:
+    """A noun with its article: "an ipc namespace", "a uts namespace", whose u is spoken "you"."""
+    return f"an {noun}" if noun[:1].lower() in tuple("aeio") else f"a {noun}"
+
+
 def laid_out(rows: Iterable[tuple[str, str]], width: int = 8, margin: int = 0, gap: int = 2) -> str:
     """Rows below each other, the further lines of a text as deep as its first.
 

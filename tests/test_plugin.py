@@ -157,6 +157,30 @@ def test_no_such_program(under_test, pytester: pytest.Pytester) -> None:
     result.stderr.fnmatch_lines(["*no-such-program: no such program*"])
 
 
+def against_a_chapter(
+    pytester: pytest.Pytester, program: str, test: str, monkeypatch: pytest.MonkeyPatch
+) -> pytest.RunResult:
+    """Run tests of a chapter against a shell script. test: the path below chapters/, and a name."""
+    monkeypatch.setenv("PYTHONPATH", str(clone.here().root))
+    script = pytester.path / "program"
+    script.write_text(f"#!/bin/sh\n{program}\n")
+    script.chmod(0o755)
+    plugins = [] if registered() else ["-p", "dojo.plugin"]
+    options = ["-p", "no:cacheprovider", "--import-mode=importlib", "--mydocker", str(script)]
+    path = f"{clone.here().chapters}/{test}"
+    root = f"--rootdir={clone.here().root}"
+    return pytester.runpytest_subprocess(*plugins, root, *options, path)
+
+
+@pytest.mark.parametrize(("name", "article"), [("uts", "a"), ("ipc", "an")])
+def test_a_namespace_has_the_right_article(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, name: str, article: str
+) -> None:
+    test = f"3_1/test_run.py::test_each_namespace_is_a_new_one[{name}]"
+    result = against_a_chapter(pytester, WORKS, test, monkeypatch)
+    result.stdout.fnmatch_lines([f"*expected  {article} {name} namespace that is not the caller's"])
+
+
 CHAPTER = clone.here().chapters / "3_1"
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dojo.rows import NAME_WIDTH, laid_out, readable
+from dojo.rows import NAME_WIDTH, an, laid_out, readable
 from dojo.scratch.calls import show
 from dojo.screens import _rows
 from dojo.testing import described
@@ -45,6 +45,11 @@ def test_rows_are_told_apart_again_whatever_is_in_them(rows: list[tuple[str, str
 @pytest.mark.parametrize("line", ["  x", "x", "", "  found", "  foundit", "            "])
 def test_other_lines_are_not_taken_for_rows(line: str) -> None:
     assert list(_rows([line])) == []
+
+
+@pytest.mark.parametrize("noun", ["an ipc", "a uts", "a pid", "an IPC namespace", "a user's"])
+def test_a_noun_has_the_article_that_is_spoken(noun: str) -> None:
+    assert an(noun.partition(" ")[2]) == noun
 
 
 class Ours:

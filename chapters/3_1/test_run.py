@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from dojo.plugin.fixtures import Mydocker
+from dojo.rows import an
 from dojo.scratch import Moment
 from dojo.testing import (
     CALLERS,
@@ -191,7 +192,7 @@ def test_each_namespace_is_a_new_one(mydocker, name):
     expect(call, status=0)
     inside = call.text.strip()
     check(inside.startswith(f"{name}:["), f"the {name} namespace's number", call.text, call)
-    check(inside != outside, f"a {name} namespace that is not the caller's", inside, call)
+    check(inside != outside, f"{an(name)} namespace that is not the caller's", inside, call)
 
 
 @task(3)

@@ -373,6 +373,16 @@ def mounts_in(call: Call) -> list[Mounted]:
     return found
 
 
+def same_mounts(mydocker: "Mydocker", before: Sequence[str], call: Call) -> None:
+    """Expect the host to have the mounts that it had before. before: its mountinfo."""
+    __tracebackhide__ = True
+    after = mydocker.host.mountinfo()
+    changed = [f"new: {line}" for line in after if line not in before]
+    changed += [f"gone: {line}" for line in before if line not in after]
+    told = "\n".join(changed) or "the same ones in another order"
+    check(after == before, "the host's mounts as they were", told, call)
+
+
 def first_words(table: Call) -> list[str]:
     """The first word of each line below the header, sorted."""
     lines = [line.split() for line in table.text.splitlines()[1:]]
@@ -436,7 +446,9 @@ def stranger(mydocker: "Mydocker", inner: int) -> Iterator[None]:
     with contextlib.suppress(BrokenPipeError):
         running.type(b"here\n")
     lives = running.wait_for_output(b"here\n")  # one that a signal is on its way to says nothing
-    check(lives, f"{there[0]} of the host lives: it is a stranger", "it was killed")
+    left = [process for process in running.descendants() if process.inner == inner]
+    found = "; ".join(map(str, left)) or "it has gone"
+    check(lives, f"{there[0]} of the host lives: it is a stranger", f"no answer of it: {found}")
     os.kill(there[0].pid, signal.SIGKILL)
     running.wait()
 

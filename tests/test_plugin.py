@@ -181,6 +181,18 @@ def test_a_namespace_has_the_right_article(
     result.stdout.fnmatch_lines([f"*expected  {article} {name} namespace that is not the caller's"])
 
 
+def test_a_mount_that_is_missing_is_not_called_one_that_stays(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = "1 0 0:1 / %s rw - tmpfs none rw"
+    shows = "".join(f'echo "{line % point}"\n' for point in ("/", "/proc", "/dev"))
+    test = "4_1/test_busybox.py::test_no_mount_of_the_host_is_left"
+    result = against_a_chapter(pytester, shows, test, monkeypatch)
+    result.stdout.fnmatch_lines(["*found     none on /sys", "*expected  a mount on each of *"])
+    why = next(line for line in result.outlines if line.startswith("  why "))
+    assert "have to go" not in why
+
+
 CHAPTER = clone.here().chapters / "3_1"
 
 

@@ -194,7 +194,7 @@ def test_an_unknown_image_is_told_in_one_line(mydocker):
 @task(2)
 @vm
 def test_no_mount_of_the_host_is_left(mydocker):
-    """The mount namespace began as a copy of the host's mounts. All of them have to go."""
+    """The mount namespace began as a copy of the host's mounts. In the end it has its own only."""
     call = expect(run(mydocker, "cat /proc/self/mountinfo"), status=0)
     own = ("/proc", "/sys", "/dev")
     points = [mount.point for mount in mounts_in(call)]
@@ -204,7 +204,8 @@ def test_no_mount_of_the_host_is_left(mydocker):
         if point not in ("/", *own, *OF_OTHER_ENGINES) and not point.startswith(own)
     ]
     check(not others, "mount points: /, /proc, /sys, /dev and below these", others, call)
-    check(set(own) <= set(points), f"a mount on each of {', '.join(own)}", points, call)
+    missing = ", ".join(point for point in own if point not in points)
+    check(not missing, f"a mount on each of {', '.join(own)}", f"none on {missing}", call)
 
 
 @task(2)
@@ -564,7 +565,8 @@ def test_links_may_lead_to_the_root(mydocker, tmp_path, way):
     image = write_tar(tmp_path / "image.tar", [a_file("version", b"one\n")])
     call = expect(mydocker("import", str(image), "fresh", env=root), status=0)
     images = tmp_path / "root" / "images"
-    check(list(images.glob("fresh*")), f"the image is in {images}", "it is elsewhere", call)
+    there = sorted(os.listdir(images)) if images.is_dir() else "no such directory"
+    check(list(images.glob("fresh*")), f"the image is in {images}", there, call)
     expect(run(mydocker, "cat /version", image="fresh", env=root), status=0, out="one\n")
     (images / "fresh.tar").unlink(missing_ok=True)
     for _ in range(2):

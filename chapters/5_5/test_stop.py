@@ -391,7 +391,8 @@ def test_an_unknown_container_is_told(mydocker):
     for name in ("nosuch", "bo", "boxx", "../box", ""):
         call = expect(mydocker("stop", "-t", "0", name), out="", complaint=[name])
         check(call.status in (1, 125), "status 1", call.status, call)
-    check([row["Names"] for row in listed(mydocker)] == ["box"], "the box still runs", "it ended")
+    there = [row["Names"] for row in listed(mydocker)]
+    check(there == ["box"], "the box still runs: `ps` lists it", f"running, as `ps` says: {there}")
     expect(mydocker("stop", "-t", "0", "box"), status=0, out="box\n", err="")
     expect(mydocker("stop", "nosuch"), status=1, out="", complaint=["nosuch"])
 
@@ -427,7 +428,8 @@ def test_a_time_that_is_none_is_refused(mydocker, values):
     for value in values:
         call = expect(mydocker("stop", "-t", value, "second"), status=125, out="")
         check(value in call.errors, f"a message that names {value!r}", call.errors, call)
-    check([row["Names"] for row in listed(mydocker)] == ["second"], "it still runs", "it ended")
+    there = [row["Names"] for row in listed(mydocker)]
+    check(there == ["second"], "it still runs: `ps` lists it", f"running, as `ps` says: {there}")
     end_detached(mydocker, identity)
 
 
@@ -441,7 +443,8 @@ def test_a_wrong_option_is_refused(mydocker):
         check(named, f"a message that names {options[0]}", call.errors, call)
     call = expect(mydocker("stop", "-t"), status=125, out="")
     check("-t" in call.errors, "a message that names -t", call.errors, call)
-    check([row["Names"] for row in listed(mydocker)] == ["box"], "it still runs", "it ended")
+    there = [row["Names"] for row in listed(mydocker)]
+    check(there == ["box"], "it still runs: `ps` lists it", f"running, as `ps` says: {there}")
     expect(mydocker("stop", "-t", "0", "box"), status=0, out="box\n", err="")
 
 

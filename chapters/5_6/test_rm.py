@@ -271,8 +271,10 @@ def test_one_that_runs_is_not_removed(mydocker):
     first = container_process(mydocker)
     call = expect(mydocker("rm", "box"), status=1, out="", complaint=["box"])
     check("running" in call.errors, "a message that says that it is running", call.errors, call)
-    check(container_process(mydocker) == first, "its PID 1 lives", "another")
-    check([row["Names"] for row in listed(mydocker)] == ["box"], "`ps` lists it", "it does not")
+    now = container_process(mydocker)
+    check(now == first, f"its PID 1 lives: {first}", now)
+    there = [row["Names"] for row in listed(mydocker)]
+    check(there == ["box"], "`ps` lists it", f"running, as `ps` says: {there}")
     expect(mydocker("exec", "box", "echo", "in"), status=0, out="in\n", err="")
     expect(mydocker("logs", "box"), status=0, out="ready\n", err="")
     end_detached(mydocker, identity)

@@ -21,6 +21,7 @@ from pathlib import Path
 from dojo import machine
 from dojo.clone import Clone
 from dojo.errors import KataError
+from dojo.executables import why_not
 from dojo.rows import readable
 from dojo.scratch import Call, ScratchHost, groups
 from dojo.scratch.calls import describe_status, show
@@ -35,15 +36,15 @@ Trouble = list[tuple[str, str]]
 def words_of(given: str | None) -> list[str]:
     """The words of `--mydocker`, those of the learner's package by default.
 
-    Raises KataError where there is no such program.
+    Raises KataError where there is no such program, or it cannot be one.
     """
     if not given:
         # Each start is spared 5 ms: of what `site` does, it gets the packages, see `search_path`.
         return [sys.executable, "-S", "-m", "mydocker"]
     first, *rest = split(given)
-    found = shutil.which(first)
-    if found is None:
-        raise KataError(f"--mydocker {first}: no such program")
+    if wrong := why_not(first):
+        raise KataError(f"--mydocker {first}: {wrong}")
+    found = shutil.which(first) or first
     _prepare(rest)
     return [str(Path(found).absolute()), *rest]
 

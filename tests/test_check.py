@@ -15,6 +15,7 @@ import pytest
 
 from dojo import program
 from dojo.clone import Clone
+from dojo.errors import KataError
 from tests.learners import Learner, kata, make_learner, require_lab
 
 SECONDS = 60
@@ -567,6 +568,50 @@ def test_wrong_usage_is_told_in_one_line(learner: Learner) -> None:
 def test_the_program_of_python_itself_is_found() -> None:
     assert program.words_of(None) == [sys.executable, "-S", "-m", "mydocker"]
     assert program.words_of("sh -c 'a b'")[1:] == ["-c", "a b"]
+
+
+WRONG_PROGRAMS = {
+    "no-x": (b"#!/bin/sh\n", 0o644, "it is a file that may not be executed: chmod +x "),
+    "interpreter": (b"#!/no/such -x\n", 0o755, "an interpreter that is not there: /no/such"),
+    "closed": (b"#!/etc/passwd\n", 0o755, "an interpreter that may not be executed: /etc/passwd"),
+    "windows": (b"#!/bin/sh\r\n", 0o755, "its first line ends as on Windows"),
+    "no-name": (b"#!\n", 0o755, "its first line names no interpreter"),
+    "text": (b"exit 0\n", 0o755, "neither a program of this machine's nor a script that begins"),
+    "loader": (None, 0o755, "the loader that it names is not there"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_PROGRAMS)
+def test_what_is_wrong_with_a_program_is_told(name: str, tmp_path: Path) -> None:
+    """Not that there is none where it only lacks a bit, nor what the kernel says of its loader."""
+    content, mode, said = WRONG_PROGRAMS[name]
+    if content is None:  # a program of this machine's, but for its loader's name
+        content = Path("/bin/true").resolve().read_bytes().replace(b"/ld-", b"/no-")
+    path = tmp_path / name
+    path.write_bytes(content)
+    path.chmod(mode)
+    with pytest.raises(KataError) as raised:
+        program.trouble_of(program.words_of(str(path)), Clone(tmp_path))
+    assert said in str(raised.value)
+    assert str(path) in str(raised.value)
+
+
+def test_a_directory_and_a_broken_link_are_called_that(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("nowhere")
+    said = {str(tmp_path): "it is a directory", str(tmp_path / "link"): "it is a link to nowhere"}
+    said |= {str(tmp_path / "none"): "no such program", "/etc/passwd/x": "no such program"}
+    for typed, what in said.items():
+        with pytest.raises(KataError, match=f"--mydocker {typed}: {what}"):
+            program.words_of(typed)
+
+
+def test_a_program_that_may_not_be_executed_is_found_in_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my-own-docker").touch()
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(KataError, match=f"chmod .x {tmp_path}/my-own-docker"):
+        program.words_of("my-own-docker")
 
 
 def test_a_traceback_from_elsewhere_is_shown_as_it_is(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dojo.errors import KataError
+from dojo.executables import why_not
 from dojo.scratch.calls import Call, Stream, show_command
 from dojo.scratch.groups import Groups
 from dojo.scratch.guard import CALLS, Guard
@@ -180,7 +181,8 @@ class ScratchHost:
             for descriptor in (program, *doors, *ends.inner):
                 os.close(descriptor)
         if "error" in reply:
-            raise KataError(f"start {words[0]}: {reply['error']}")
+            why = why_not(words[0], reply["error"]) or reply["error"]
+            raise KataError(f"start {words[0]}: {why}")
         self._ended.pop(reply["started"], None)  # of an earlier program that had this PID
         return Running(self, reply["started"], shown or show_command(argv), ends)
 

@@ -26,6 +26,7 @@ from dojo.rows import laid_out, readable
 from dojo.scratch import Call, Moment, Process, Running
 from dojo.scratch.calls import describe_status, show
 from dojo.scratch.groups import start_time
+from dojo.scratch.typed import Before
 
 if TYPE_CHECKING:
     from dojo.plugin.fixtures import Mydocker
@@ -44,7 +45,7 @@ CALLERS = {
 }
 
 
-def in_a_chroot(mydocker: "Mydocker", top: Path) -> tuple[str, ...]:
+def in_a_chroot(mydocker: "Mydocker", top: Path) -> Before:
     """What starts a program in a chroot on a mount point, as rescue systems and builders do.
 
     top: an empty directory. The root of the mount namespace has a file `/of-the-host`, nothing in
@@ -66,7 +67,8 @@ def in_a_chroot(mydocker: "Mydocker", top: Path) -> tuple[str, ...]:
         """
     top.mkdir()
     words = ("sh", str(top), str(mydocker.root.parent))
-    return ("unshare", "--mount", "--propagation=private", "sh", "-c", script, *words)
+    argv = ("unshare", "--mount", "--propagation=private", "sh", "-c", script, *words)
+    return Before(argv, f"in a chroot on the mount point {top}/chroot")
 
 
 def task(number: int) -> pytest.MarkDecorator:
@@ -488,7 +490,7 @@ def _spread(places: Sequence[int], number: int) -> list[int]:
     return [places[each * len(places) // tried] for each in range(tried)]
 
 
-def non_blocking(*streams: int) -> tuple[str, ...]:
+def non_blocking(*streams: int) -> Before:
     """What to put before a command whose caller has made these of its streams non-blocking.
 
     If one is a pipe, there is room for a page only, so that it is full at once.
@@ -500,7 +502,8 @@ def non_blocking(*streams: int) -> tuple[str, ...]:
                 fcntl.fcntl(stream, fcntl.F_SETPIPE_SZ, 4096)
             os.set_blocking(stream, False)
         os.execvp(sys.argv[1], sys.argv[1:])"""
-    return (sys.executable, "-c", script)
+    names = " and ".join(("stdin", "stdout", "stderr")[stream] for stream in streams)
+    return Before((sys.executable, "-c", script), f"{names}: non-blocking, a pipe of one page")
 
 
 def in_two_pieces(
@@ -533,7 +536,7 @@ def in_two_pieces(
 
 
 @contextlib.contextmanager
-def few_processes(mydocker: "Mydocker", most: int) -> Iterator[tuple[str, ...]]:
+def few_processes(mydocker: "Mydocker", most: int) -> Iterator[Before]:
     """What to put before a command that may have so many processes and threads at a time.
 
     Those of a container do not count: they are in groups of its own.
@@ -546,7 +549,8 @@ def few_processes(mydocker: "Mydocker", most: int) -> Iterator[tuple[str, ...]]:
         mkdir {group}; echo {most} > {group}/pids.max"""
     expect(host.run(["sh", "-c", script], env=mydocker.env), status=0)
     try:
-        yield ("sh", "-c", f'echo $$ > {group}/cgroup.procs; exec "$@"', "sh")
+        argv = ("sh", "-c", f'echo $$ > {group}/cgroup.procs; exec "$@"', "sh")
+        yield Before(argv, f"in a cgroup with pids.max {most}")
     finally:
         is_empty = ["sh", "-c", f"rmdir {group} 2>/dev/null"]
         host.until(lambda: host.run(is_empty, env=mydocker.env).status == 0)

@@ -71,6 +71,39 @@ def test_the_whole_call_is_shown(under_test) -> None:
     )
 
 
+SPECIAL = """
+def test_it(mydocker, tmp_path):
+    call = mydocker(
+        "run", "busybox", "cat", env={"LC_ALL": "C"}, before=FULL, cwd=tmp_path, stdin=b"typed\\n"
+    )
+    expect(call, out="other")
+
+
+def test_a_root(mydocker):
+    expect(mydocker("run", "busybox", "true", env={"MYDOCKER_ROOT": "/tmp/r"}), out="other")
+
+
+def test_what_was_set_for_all_calls(mydocker):
+    mydocker.env["MYDOCKER_STORAGE_DRIVER"] = "aufs"
+    call = mydocker.start("run", "busybox", "cat", stdin=None, before=non_blocking(1)).stop()
+    expect(call, out="other")
+"""
+
+
+def test_what_is_special_about_a_call_is_shown(under_test) -> None:
+    """Environment, descriptors, directory: without them a learner would see another program."""
+    result = under_test("exit 3", f"from dojo.testing import FULL, non_blocking\n{SPECIAL}")
+    result.assert_outcomes(failed=3)
+    driver = "MYDOCKER_STORAGE_DRIVER=aufs"
+    notes = "stdout: non-blocking, a pipe of one page; stdin: a pipe that stays open"
+    for line in (
+        "cd /*/test_it0 && printf 'typed?n' | LC_ALL=C mydocker run busybox cat > /dev/full",
+        "MYDOCKER_ROOT=/tmp/r mydocker run busybox true",
+        f"{driver} mydocker run busybox cat  # {notes}",
+    ):
+        result.stdout.fnmatch_lines([f"*ran       {line}"])
+
+
 @pytest.mark.parametrize(
     ("said", "is_named"),
     [("no option --nosuch", 1), ("provided but not defined: -nosuch", 1), ("no such option", 0)],

@@ -13,6 +13,7 @@ import pytest
 
 from dojo.plugin.fixtures import Mydocker
 from dojo.scratch import Moment, Process, Running
+from dojo.scratch.typed import Before
 from dojo.testing import (
     CALLERS,
     FULL,
@@ -577,10 +578,11 @@ def mount(shared: Path) -> tuple[str, str]:
     return ("-v", f"{shared}:/shared")
 
 
-def with_copies(numbers: Sequence[int]) -> tuple[str, ...]:
+def with_copies(numbers: Sequence[int]) -> Before:
     """What starts a program with its descriptor 3 at these numbers as well."""
     code = f"import os, sys; [os.dup2(3, number) for number in {list(numbers)}]; "
-    return (sys.executable, "-S", "-c", f"{code}os.execvp(sys.argv[1], sys.argv[1:])")
+    argv = (sys.executable, "-S", "-c", f"{code}os.execvp(sys.argv[1], sys.argv[1:])")
+    return Before(argv, f"its descriptor 3 is also open as {', '.join(map(str, numbers))}")
 
 
 def text(path: Path) -> str | None:

@@ -13,9 +13,9 @@ from dojo import clone, machine, program, rootfs, surroundings
 from dojo.engines import Engine, EngineHost, kind_of
 from dojo.errors import KataError
 from dojo.scratch import Call, Moment, Running, ScratchHost, groups, leaks
-from dojo.scratch.calls import show_command
 from dojo.scratch.copies import Copies
 from dojo.scratch.place import session_directory
+from dojo.scratch.typed import show_call
 
 RUN = pytest.StashKey["Mydocker"]()
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -51,6 +51,7 @@ class Mydocker:
             "PYTHONPATH": program.search_path(clone.here()),
             "PYTHONPYCACHEPREFIX": str(caches),
         }
+        self.usual = dict(self.env)  # what no message needs to say
         self.pardoned: set[str] = set()
         self.kept: set[str] = set()
         self._nameless = 0  # how many of these were given none
@@ -72,6 +73,7 @@ class Mydocker:
         starts it, such as `setpriv --bounding-set=-sys_admin`.
         """
         self._note(words)
+        shown = self.typed(words, before, env, cwd, stdin, holding)
         call = self.host.run(
             [*before, *self.command, *self.spelled(words)],
             stdin=stdin,
@@ -79,7 +81,7 @@ class Mydocker:
             cwd=cwd or self.directory,
             seconds=seconds,
             holding=holding,
-            shown=self.typed(words, before),
+            shown=shown,
         )
         self.calls.append(call)
         return call
@@ -100,14 +102,15 @@ class Mydocker:
         self._note(words)
         # To keep a compiled module is a change, too, but of the first start only.
         same_each_time = {"PYTHONDONTWRITEBYTECODE": "1"} if moment else {}
+        shown = self.typed(words, before, env, stdin=stdin, terminal=terminal)
         if moment and moment.number is not None:
-            self.held_up = (self.typed(words, before), moment)
+            self.held_up = (shown, moment)
         return self.host.start(
             [*before, *self.command, *self.spelled(words)],
             stdin=stdin,
             env={**self.env, **same_each_time, **(env or {})},
             cwd=self.directory,
-            shown=self.typed(words, before),
+            shown=shown,
             terminal=terminal,
             moment=moment,
         )
@@ -116,9 +119,27 @@ class Mydocker:
         """What is typed, in the spelling of the program under test."""
         return [*words]
 
-    def typed(self, words: Sequence[str | bytes], before: Sequence[str]) -> str:
-        """What a person would have typed."""
-        return show_command([*before, "mydocker", *words])
+    def typed(
+        self,
+        words: Sequence[str | bytes],
+        before: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        stdin: bytes | int | None = b"",
+        holding: Sequence[int] = (),
+        terminal: bool = False,
+    ) -> str:
+        """What a person would have typed, with all that is this test's own."""
+        given = {**self.env, **(env or {})}
+        return show_call(
+            ["mydocker", *words],
+            before=before,
+            env={name: value for name, value in given.items() if self.usual.get(name) != value},
+            cwd=None if cwd == self.directory else cwd,
+            stdin=stdin,
+            holding=holding,
+            terminal=terminal,
+        )
 
     def put(self, name: str, content: str, mode: int) -> str:
         """Make a file that the host and the image both have, at the same path. Returns the path."""
@@ -197,6 +218,7 @@ class EngineUnderTest(Mydocker):
         super().__init__(engine.command, engine.host, root, caches)
         self.engine = engine
         self.env |= engine.env
+        self.usual = dict(self.env)
 
     def spelled(self, words: Sequence[str | bytes]) -> list[str | bytes]:
         return self.engine.words(words)

@@ -4,9 +4,8 @@ import functools
 import os
 import re
 import select
-import shlex
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from dojo.rows import laid_out, readable
@@ -139,11 +138,3 @@ def show(content: bytes) -> str:
 
 
 _ENDS = 10_000  # more than are shown
-
-
-def show_command(argv: Sequence[str | bytes]) -> str:
-    words = [os.fsencode(word).decode(errors="backslashreplace") for word in argv]
-    return " ".join(
-        shlex.quote(w) if len(w) <= 200 else f"{shlex.quote(w[:60])}…({len(w)} characters)"
-        for w in words
-    )

@@ -17,10 +17,11 @@ from typing import Any, TypeVar
 
 from dojo.errors import KataError
 from dojo.executables import why_not
-from dojo.scratch.calls import Call, Stream, show_command
+from dojo.scratch.calls import Call, Stream
 from dojo.scratch.groups import Groups
 from dojo.scratch.guard import CALLS, Guard
 from dojo.scratch.moments import Moment
+from dojo.scratch.typed import show_command
 
 Found = TypeVar("Found")
 

@@ -125,7 +125,7 @@ def test_one_that_goes_on_for_ever_is_not_waited_for(
 
 def test_one_that_could_not_be_started_is_not_waited_for(program: Program) -> None:
     moment = Moment(0)
-    with pytest.raises(Exception, match="No such file"):
+    with pytest.raises(Exception, match="no such program"):
         program.host.start(["/no-such-program"], moment=moment)
 
 

@@ -149,7 +149,8 @@ def showed(running: Running, part: bytes) -> Running:
 def _awaited(running: Running, came: bool, what: str) -> Running:
     __tracebackhide__ = True
     if not came:
-        call = running.stop()
+        call = running.so_far()
+        running.stop()
         expected = f"{what} on stdout, and a container that goes on running"
         raise Unmet([*call.rows(), *_remark(call), ("expected", expected)])
     return running
@@ -172,7 +173,7 @@ def first_process(running: Running) -> Process:
     if len(found) != 1:
         there = "; ".join(str(process) for process in below) or "no process"
         expected = "a process below `run` that is PID 1 in a PID namespace of its own"
-        raise Unmet([("ran", running.shown), ("found", there), ("expected", expected)])
+        raise Unmet([*running.so_far().rows(), ("found", there), ("expected", expected)])
     return found[0]
 
 
@@ -193,7 +194,8 @@ def detached(mydocker: "Mydocker", *words: str | bytes, **more: Any) -> str:
     call = expect(mydocker("run", "-d", *words, **more), status=0, err="")
     identity = call.text.removesuffix("\n")
     is_one = re.fullmatch("[0-9a-f]{64}", identity) is not None
-    check(is_one, "the id of the container on a line of its own: 64 hex digits", repr(identity))
+    wanted = "the id of the container on a line of its own: 64 hex digits"
+    check(is_one, wanted, repr(identity), call)
     return identity
 
 
@@ -626,7 +628,8 @@ def check(condition: object, expected: str, got: object, call: Call | None = Non
     __tracebackhide__ = True
     if not condition:
         rows = call.rows() if call else []
-        raise Unmet([*rows, ("found", described(got)), ("expected", expected)])
+        found = [] if got is call and rows else [("found", described(got))]  # not twice
+        raise Unmet([*rows, *found, ("expected", expected)])
 
 
 def described(got: object) -> str:
@@ -659,7 +662,7 @@ def _belongs_to(process: Process, identity: str) -> bool:
 
 
 def _last_call(mydocker: "Mydocker") -> list[tuple[str, str]]:
-    return mydocker.calls[-1].rows() if mydocker.calls else []
+    return mydocker.made[-1].so_far().rows() if mydocker.made else []
 
 
 def _missing_from_complaint(call: Call, words: list[str]) -> list[str]:

@@ -338,7 +338,7 @@ def test_the_process_that_minds_a_container_is_never_the_test_host_itself(
     host: ScratchHost,
 ) -> None:
     """Of an orphan the parent is PID 1 of the host: to kill that would end all of it."""
-    mydocker: Any = SimpleNamespace(host=host, calls=[])
+    mydocker: Any = SimpleNamespace(host=host, made=[])
     minded = host.start(["unshare", "--pid", "--fork", "sleep", "1000"], env=ENV)
     (first,) = host.until(lambda: [p for p in minded.descendants() if p.is_first_of_a_container()])
     minder = minder_of(mydocker, first)

@@ -32,8 +32,9 @@ class Mydocker:
     """The program under test. Call it with what a person would type after `mydocker`.
 
     host: the scratch host that it runs on. root: its MYDOCKER_ROOT. directory: where it is called,
-    an empty one. calls: what was run so far, in order. held_up: what was last held up, and where.
-    kept: the names of containers whose records may stay: of those without --rm.
+    an empty one. calls: what was run to its end so far, in order. made: the same, with what was
+    left running. held_up: what was last held up, and where. kept: the names of containers whose
+    records may stay: of those without --rm.
     """
 
     def __init__(self, command: Sequence[str], host: ScratchHost, root: Path, caches: Path) -> None:
@@ -42,6 +43,7 @@ class Mydocker:
         self.root = root / "root"
         self.directory = root / "here"
         self.calls: list[Call] = []
+        self.made: list[Running] = []
         self.held_up: tuple[str, Moment] | None = None
         self.env = {
             "PATH": PATH,
@@ -74,15 +76,16 @@ class Mydocker:
         """
         self._note(words)
         shown = self.typed(words, before, env, cwd, stdin, holding)
-        call = self.host.run(
+        running = self.host.start(
             [*before, *self.command, *self.spelled(words)],
             stdin=stdin,
             env={**self.env, **(env or {})},
             cwd=cwd or self.directory,
-            seconds=seconds,
             holding=holding,
             shown=shown,
         )
+        self.made.append(running)
+        call = running.wait(seconds)
         self.calls.append(call)
         return call
 
@@ -105,7 +108,7 @@ class Mydocker:
         shown = self.typed(words, before, env, stdin=stdin, terminal=terminal)
         if moment and moment.number is not None:
             self.held_up = (shown, moment)
-        return self.host.start(
+        running = self.host.start(
             [*before, *self.command, *self.spelled(words)],
             stdin=stdin,
             env={**self.env, **same_each_time, **(env or {})},
@@ -114,6 +117,8 @@ class Mydocker:
             terminal=terminal,
             moment=moment,
         )
+        self.made.append(running)
+        return running
 
     def spelled(self, words: Sequence[str | bytes]) -> list[str | bytes]:
         """What is typed, in the spelling of the program under test."""

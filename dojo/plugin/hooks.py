@@ -11,6 +11,7 @@ from dojo.callers import wait_for_children
 from dojo.catalogue import Catalogue, Chapter
 from dojo.engines import kind_of
 from dojo.errors import KataError
+from dojo.history import in_short, with_calls
 from dojo.labs import choice
 from dojo.labs.remote import Remote
 from dojo.plugin import draws
@@ -221,8 +222,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     result = yield
     under_test = item.stash.get(RUN, None)
     if under_test is not None and (left := under_test.left_at_the_end()):
-        calls = [("ran", call.shown) for call in under_test.calls]
-        raise Unmet([*calls, *(("left", str(leak)) for leak in left), _NOTHING_LEFT])
+        calls = ("ran", in_short(under_test.made))
+        raise Unmet([calls, *(("left", str(leak)) for leak in left), _NOTHING_LEFT])
     return result
 
 
@@ -264,7 +265,7 @@ def not_understood(info: pytest.ExceptionInfo[BaseException], under_test: Mydock
     Most likely the program under test has written what no test expects. That is shown; where the
     test is at fault, its author finds the traceback below.
     """
-    calls = under_test.calls[-1].rows() if under_test.calls else []
+    calls = under_test.made[-1].so_far().rows() if under_test.made else []
     last = info.traceback[-1]
     own = [entry for entry in info.traceback if Path(entry.path).name.startswith("test_")] or [last]
     where = f"{Path(own[-1].path).name}, line {own[-1].lineno + 1}"
@@ -274,7 +275,9 @@ def not_understood(info: pytest.ExceptionInfo[BaseException], under_test: Mydock
 
 def lesson_of(item: pytest.Item, chapter: Chapter, error: Unmet) -> str:
     """What a learner reads: what was run, what came out, what was expected, why, and where."""
-    rows = [*where_it_was_held_up(item), *error.rows, *what_was_refused(item)]
+    under_test = item.stash.get(RUN, None)
+    told = with_calls(error.rows, under_test.made if under_test is not None else [])
+    rows = [*where_it_was_held_up(item), *told, *what_was_refused(item)]
     why = " ".join((getattr(item, "obj", None).__doc__ or "").split())
     if why:
         rows.append(("why", why))

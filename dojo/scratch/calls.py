@@ -93,7 +93,8 @@ class Call:
 
     status: its exit status, negative for the signal that ended it, None if it had to be killed.
     problem: what was wrong with the run itself ("did not end within 20 s"). in_its_own_words: it
-    tells errors as it likes: how mydocker tells them is promised by mydocker only.
+    tells errors as it likes: how mydocker tells them is promised by mydocker only. runs: it has not
+    ended yet.
     """
 
     shown: str
@@ -102,6 +103,7 @@ class Call:
     err: bytes
     problem: str = ""
     in_its_own_words: bool = False
+    runs: bool = False
 
     @property
     def text(self) -> str:
@@ -118,9 +120,12 @@ class Call:
 
     def rows(self) -> list[tuple[str, str]]:
         """The whole call, as pairs of what it is and what it was."""
-        rows = [("ran", self.shown), ("status", describe_status(self.status))]
+        rows = [("ran", self.shown), ("status", self.describe_status())]
         rows += [("stdout", show(self.out)), ("stderr", show(self.err))]
         return [*rows, ("problem", self.problem)] if self.problem else rows
+
+    def describe_status(self) -> str:
+        return "none yet: it runs" if self.runs else describe_status(self.status)
 
 
 def describe_status(status: int | None) -> str:

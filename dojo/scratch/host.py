@@ -297,7 +297,9 @@ class Running:
         self.host = host
         self.inner = inner
         self.shown = shown
+        self.was_killed = False  # by the test
         self._ends = ends
+        self._call: Call | None = None  # when it has ended
 
     def __repr__(self) -> str:
         return f"`{self.shown}`"
@@ -344,12 +346,24 @@ class Running:
 
     def kill(self) -> None:
         """Kill it, if it still runs."""
+        self.was_killed = True
         with contextlib.suppress(ProcessLookupError):
             self.send(signal.SIGKILL)
 
     def has_ended(self) -> bool:
         """Whether it has ended, or is just about to be waited for."""
         return self.host.wait(self.inner, 0.1) is not None
+
+    def so_far(self) -> Call:
+        """All there is to know now. If it runs, it goes on."""
+        if self._call is not None:
+            return self._call
+        with contextlib.suppress(KataError, OSError):  # the host may be gone
+            # What has closed its stdout is about to end.
+            if self.host.wait(self.inner, 1.0 if self._ends.out.ended else 0.01) is not None:
+                return self.wait()
+        out, err = bytes(self._ends.out.content), bytes(self._ends.err.content)
+        return Call(self.shown, None, out, err, "", self.host.in_its_own_words, runs=True)
 
     def wait(self, seconds: float = 20.0) -> Call:
         """Wait for its end; at the deadline it is killed. Returns all there is to know."""
@@ -367,7 +381,7 @@ class Running:
             problem = problem or f"it wrote {out.total} bytes to stdout"
         if err.total > len(err.content):
             problem = problem or f"it wrote {err.total} bytes to stderr"
-        return Call(
+        self._call = Call(
             self.shown,
             status,
             bytes(out.content),
@@ -375,6 +389,7 @@ class Running:
             problem,
             self.host.in_its_own_words,
         )
+        return self._call
 
 
 class _Ends:

@@ -742,7 +742,8 @@ def test_a_full_disk_stops_nobody_for_ever(mydocker, shared, detach):
             check(call.out.startswith(b"begin\n\0"), "the output comes through", call, call)
         mydocker.host.until(lambda: (shared / "status").exists())
         there = (shared / "status").exists()
-        check(there, "the command comes to its end: it is not stopped for ever", "it was")
+        expected = "the command writes how `head` has ended: it is not stopped for ever"
+        check(there, expected, "nothing from it so far")
         call = expect(mydocker("logs", "box", env=env), status=0)
         check(call.out.startswith(b"begin\n\0"), "what was written down in time", call, call)
         (row,) = listed(mydocker, "-a", env=env)

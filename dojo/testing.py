@@ -44,6 +44,12 @@ CALLERS = {
     "blocks all signals": ("env", "--block-signal"),
 }
 
+# Callers in a PID namespace of their own: where /proc shows it, and where /proc shows the host's.
+ELSEWHERE = {
+    "its own /proc": ("unshare", "--pid", "--fork", "--mount-proc"),
+    "the host's /proc": ("unshare", "--pid", "--fork"),
+}
+
 
 def in_a_chroot(mydocker: "Mydocker", top: Path) -> Before:
     """What starts a program in a chroot on a mount point, as rescue systems and builders do.
@@ -175,6 +181,47 @@ def first_process(running: Running) -> Process:
         expected = "a process below `run` that is PID 1 in a PID namespace of its own"
         raise Unmet([*running.so_far().rows(), ("found", there), ("expected", expected)])
     return found[0]
+
+
+@contextlib.contextmanager
+def another_pid_namespace(mydocker: "Mydocker") -> Iterator[tuple[str, ...]]:
+    """What starts a program in a PID namespace that is there until the end of the block.
+
+    Then all that runs in it is killed.
+    """
+    __tracebackhide__ = True
+    words = [
+        "unshare",
+        "--pid",
+        "--fork",
+        "--mount-proc",
+        "sh",
+        "-c",
+        "echo ready; exec sleep 1000",
+    ]
+    running = started(mydocker.host.start(words, env=mydocker.env))
+    (first,) = running.descendants()
+    yield ("nsenter", f"--target={first.inner}", "--pid", "--mount")
+    os.kill(first.pid, signal.SIGKILL)
+    running.wait()
+
+
+def is_refused_elsewhere(mydocker: "Mydocker", *words: str) -> None:
+    """Expect a command on a container that runs, `box`, to fail in another PID namespace.
+
+    And to do nothing: the container runs on, and its record is as it was.
+    """
+    __tracebackhide__ = True
+    first = container_process(mydocker)
+    record = mydocker.root / "containers" / "box" / "config.json"
+    before = record.read_bytes()
+    for caller in ELSEWHERE.values():
+        call = mydocker(*words, before=caller)
+        expect(call, status=1, out="", complaint=["box", "PID namespace"])
+        left = [process.pid for process in container_processes(mydocker)]
+        check(left == [first.pid], f"{first} runs on", left or "it does not", call)
+        found = record.read_bytes() if record.exists() else b"it is gone"
+        check(found == before, f"the record as it was: {before!r}", found, call)
 
 
 def end(running: Running) -> Call:

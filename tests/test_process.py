@@ -3,7 +3,8 @@
 import errno
 import importlib
 import os
-from types import ModuleType
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -44,6 +45,19 @@ def test_one_that_is_gone_has_ended(process: ModuleType) -> None:
 @pytest.mark.usefixtures("at_this_moment")
 def test_one_that_is_gone_need_not_be_killed(cgroups: ModuleType) -> None:
     cgroups.Group("mydocker-0123", []).kill(os.getpid())
+
+
+def test_a_process_of_another_pid_namespace_is_not_waited_for_for_ever(
+    cgroups: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """In version 2 it is a 0 in cgroup.procs: nobody can kill it there, or see it end."""
+    monkeypatch.setattr(cgroups, "UNSEEN_SECONDS", 0.1)
+    (tmp_path / "mydocker-0123").mkdir()
+    (tmp_path / "mydocker-0123" / "cgroup.procs").write_text("0\n")
+    group = cgroups.Group("mydocker-0123", [SimpleNamespace(top=str(tmp_path))])
+    with pytest.raises(TimeoutError, match="another PID namespace"):
+        group.end()
+    assert (tmp_path / "mydocker-0123").is_dir()
 
 
 def test_another_failure_is_one(process: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,8 @@ import pytest
 from dojo.plugin.fixtures import Mydocker
 from dojo.scratch import Call, Moment, Process, Running
 from dojo.testing import (
+    ELSEWHERE,
+    another_pid_namespace,
     as_far_as_it_can,
     check,
     container_process,
@@ -27,6 +29,7 @@ from dojo.testing import (
     end,
     end_detached,
     expect,
+    is_refused_elsewhere,
     listed,
     minder_of,
     moments,
@@ -613,6 +616,54 @@ def test_what_ran_before_a_reboot_has_ended(mydocker):
 
 
 @task(3)
+@ours
+@pytest.mark.parametrize("caller", ELSEWHERE.values(), ids=ELSEWHERE)
+def test_who_cannot_see_its_processes_does_not_say_that_it_has_ended(mydocker, caller):
+    """In another PID namespace, the PIDs in its record are nobody's, or a stranger's.
+
+    There, `ps` shows what is recorded, and writes nothing: an end that is recorded is believed.
+    """
+    expect(mydocker("run", "--name", "ended", "busybox", "sh", "-c", "exit 5"), status=5)
+    detached(mydocker, "--name", "box", "busybox", *STAY)
+    before = record_of(mydocker, "box").read_bytes()
+    call = expect(mydocker("ps", "-a", "--format", "json", before=caller), status=0, err="")
+    shown = {row["Names"]: row["Status"] for row in objects_in(call)}
+    told = (shown.get("box", "")[:3], shown.get("ended", "")[:10])
+    check(told == ("Up ", "Exited (5)"), "box `Up …`, and ended `Exited (5) …`", shown, call)
+    after = record_of(mydocker, "box").read_bytes()
+    check(after == before, f"the record as it was: {before!r}", after, call)
+    check(names(mydocker) == ["box"], "where it was started, it is listed", names(mydocker))
+    end_detached(mydocker)
+    ended_with(mydocker, "box", 137)
+
+
+@task(3)
+@ours
+def test_one_whose_pid_namespace_is_gone_has_ended(mydocker):
+    """With a PID namespace all goes that runs in it, container and minder.
+
+    From outside, nobody can look for their PIDs. But a lock is let go of when its holder ends, and
+    that can be seen from everywhere.
+    """
+    after_a_crash(mydocker)
+    with another_pid_namespace(mydocker) as inside:
+        detached(mydocker, "--name", "box", "busybox", *STAY, before=inside)
+        row = one(mydocker, "box")
+        check(row["State"] == "running", "State running, while its minder lives", row)
+    nothing_lives(mydocker)
+    ended_with(mydocker, "box", 137)
+
+
+@task(3)
+@ours
+def test_a_container_in_another_pid_namespace_is_not_committed(mydocker):
+    """Whose files would it be? A stranger has the PID that stands in the record, or nobody."""
+    detached(mydocker, "--name", "box", "busybox", *STAY)
+    is_refused_elsewhere(mydocker, "commit", "box", "copy")
+    end_detached(mydocker)
+
+
+@task(3)
 def test_ps_at_any_moment_tells_something_whole(mydocker):
     """Who reads a record while it is being written must see the old one or the new one."""
     expect(mydocker("run", "--name", "lasting", "busybox", "true"), status=0)
@@ -776,6 +827,29 @@ def test_of_many_that_want_a_name_one_gets_it(mydocker):
         check(statuses == [0, 125, 125, 125], "one 0, and 125 for the others", statuses)
         found = names(mydocker, "-a")
         check(found.count(f"box{round_}") == 1, f"box{round_} once", found)
+
+
+@task(4)
+@ours
+@needs("unotify")
+def test_a_run_in_another_pid_namespace_removes_nothing_that_is_being_made(mydocker):
+    """What a `run` that was killed has left is removed by the next one, if its PID is nobody's.
+
+    But whose PID, and where? In another PID namespace it says nothing.
+    """
+    expect(mydocker("run", "--name", "good", "busybox", "true"), status=0)
+    check(names(mydocker, "-a") == ["good"], "good", names(mydocker, "-a"))
+    record = mydocker.root / "containers" / "box"
+    moment = Moment(0)
+    running = mydocker.start("run", "-d", "--rm", "--name", "box", "busybox", "true", moment=moment)
+    with another_pid_namespace(mydocker) as inside:
+        for _ in moment.steps():
+            if not record.exists():
+                other = mydocker.start("run", "--rm", "busybox", "true", before=inside)
+                mydocker.host.until(other.has_ended)  # or it waits for the first
+    call = expect(running.wait(), status=0, err="")
+    check(len(call.text.strip()) == 64, "the id of the container", call.text, call)
+    nothing_lives(mydocker)
 
 
 @task(4)

@@ -16,12 +16,14 @@ from dojo.plugin.fixtures import Mydocker
 from dojo.scratch import Call
 from dojo.testing import (
     CALLERS,
+    ELSEWHERE,
     FULL,
     check,
     container_process,
     container_processes,
     detached,
     end_detached,
+    end_process,
     expect,
     few_processes,
     guard,
@@ -400,6 +402,22 @@ def test_f_ends_with_the_container(mydocker, shared):
         call = expect(follower.wait(), status=0, err="last words\n")
         same_bytes(call, call.out, b"ready\n" + content, "stdout")
     nothing_lives(mydocker)
+
+
+@task(3)
+@ours
+@pytest.mark.parametrize("caller", ELSEWHERE.values(), ids=ELSEWHERE)
+def test_f_in_another_pid_namespace(mydocker, shared, caller):
+    """There, nobody sees the minder. But its lock says whether more can come, and when it ends."""
+    answering(mydocker, shared)
+    first = container_process(mydocker)
+    follower = started(mydocker.start("logs", "-f", "box", before=caller))
+    ask(shared, "one")
+    started(follower, b"one")
+    ask(shared, "two")
+    started(follower, b"two")
+    end_process(mydocker, first)
+    expect(follower.wait(), status=0, out="ready\none\ntwo\n", err="no one\nno two\n")
 
 
 @task(3)

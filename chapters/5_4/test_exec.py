@@ -20,6 +20,7 @@ from dojo.plugin.fixtures import Mydocker
 from dojo.scratch import Call, Process, Running
 from dojo.scratch.groups import groups_of
 from dojo.testing import (
+    another_pid_namespace,
     check,
     container_process,
     container_processes,
@@ -33,6 +34,7 @@ from dojo.testing import (
     guard,
     in_a_chroot,
     in_two_pieces,
+    is_refused_elsewhere,
     listed,
     minder_of,
     moments,
@@ -473,19 +475,14 @@ def test_the_container_can_end_where_the_hosts_first_process_collects_nobody(myd
     Who has not waited for it leaves that to PID 1 of the host. In a development container that may
     be a `sleep`, which waits for nobody: then the container never ends.
     """
-    idle = "echo ready; exec sleep 1000"
-    words = ["unshare", "--pid", "--fork", "--mount-proc", "sh", "-c", idle]
-    host = started(mydocker.host.start(words, env=mydocker.env))
-    (first,) = host.descendants()
-    inside = ("nsenter", f"--target={first.inner}", "--pid", "--mount")
-    identity = detached(mydocker, "--name", "box", "busybox", "sleep", "1000", before=inside)
-    expect(mydocker("exec", "box", "echo", "hello", before=inside), status=0, out="hello\n")
-    os.kill(container_process(mydocker, identity).pid, signal.SIGKILL)
-    ended = mydocker.host.until(lambda: "Exited (137)" in mydocker("ps", "-a", before=inside).text)
-    call = mydocker("ps", "-a", before=inside)
-    check(ended, "`Exited (137)`: PID 1 of the container was killed", call.text, call)
-    os.kill(first.pid, signal.SIGKILL)
-    host.wait()
+    with another_pid_namespace(mydocker) as inside:
+        identity = detached(mydocker, "--name", "box", "busybox", "sleep", "1000", before=inside)
+        expect(mydocker("exec", "box", "echo", "hello", before=inside), status=0, out="hello\n")
+        os.kill(container_process(mydocker, identity).pid, signal.SIGKILL)
+        host, look = mydocker.host, ("ps", "-a")
+        ended = host.until(lambda: "Exited (137)" in mydocker(*look, before=inside).text)
+        call = mydocker(*look, before=inside)
+        check(ended, "`Exited (137)`: PID 1 of the container was killed", call.text, call)
 
 
 @task(3)
@@ -835,6 +832,18 @@ def test_a_first_process_that_nobody_has_waited_for_has_ended(mydocker, tmp_path
         mydocker.host.until(lambda: state_of(first) == "Z")
         refused(mydocker, tmp_path, "box")
         os.kill(minder.pid, signal.SIGCONT)
+
+
+@task(4)
+@ours
+def test_a_container_in_another_pid_namespace_is_not_joined(mydocker):
+    """The PID in the record is that of another process here, or of none. Which one is meant?
+
+    And no command runs, in there or here.
+    """
+    with box(mydocker):
+        expect(execute(mydocker, "echo ran"), status=0, out="ran\n")
+        is_refused_elsewhere(mydocker, "exec", "box", "echo", "ran")
 
 
 @task(4)

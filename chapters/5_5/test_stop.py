@@ -16,12 +16,14 @@ from dojo import machine
 from dojo.plugin.fixtures import Mydocker
 from dojo.scratch import Process
 from dojo.testing import (
+    ELSEWHERE,
     check,
     container_process,
     container_processes,
     detached,
     end_detached,
     expect,
+    is_refused_elsewhere,
     listed,
     minder_of,
     moments,
@@ -351,6 +353,22 @@ def test_a_pid_from_before_a_reboot_is_not_signalled(mydocker):
     expect(mydocker("stop", "-t", "1", "box"), status=0, out="box\n", err="")
     check(not gone(first), f"{first} lives: it is not the container's", "it is gone")
     end_detached(mydocker, identity)
+
+
+@task(3)
+@ours
+def test_one_in_another_pid_namespace_is_not_stopped(mydocker):
+    """A PID is a number of one PID namespace. In another, it is that of a stranger, or of nobody.
+
+    Who cannot see the container says so: neither that it is stopped nor that it has ended.
+    """
+    detached(mydocker, "--name", "ended", "busybox", "true")
+    mydocker.host.until(lambda: not listed(mydocker))
+    detached(mydocker, "--name", "box", "busybox", *STAY)
+    is_refused_elsewhere(mydocker, "stop", "-t", "0", "box")
+    call = mydocker("stop", "-t", "0", "box", "ended", before=ELSEWHERE["its own /proc"])
+    expect(call, status=1, out="ended\n", complaint=["box"])
+    expect(mydocker("stop", "-t", "0", "box"), status=0, out="box\n", err="")
 
 
 @task(3)

@@ -12,6 +12,8 @@ from dojo import machine
 from dojo.plugin.fixtures import Mydocker
 from dojo.scratch import Call, Moment, Process
 from dojo.testing import (
+    ELSEWHERE,
+    another_pid_namespace,
     as_far_as_it_can,
     beside,
     check,
@@ -21,6 +23,7 @@ from dojo.testing import (
     end_detached,
     expect,
     is_quiet_where_nobody_reads,
+    is_refused_elsewhere,
     listed,
     minder_of,
     moments,
@@ -291,6 +294,63 @@ def test_f_kills_one_that_runs(mydocker):
     expect(mydocker("rm", "-f", "box"), status=0, out="box\n", err="")
     expect(running.wait(), status=KILLED, out="ready\n")
     check(names(mydocker) == [], "it is not listed any more", names(mydocker))
+
+
+@task(2)
+@ours
+def test_one_in_another_pid_namespace_is_not_removed(mydocker):
+    """Who does not see its processes must not take it for one that has ended: it is in use.
+
+    And cannot kill it either. With `-f` it is refused as well.
+    """
+    detached(mydocker, "--name", "box", "busybox", *STAY)
+    is_refused_elsewhere(mydocker, "rm", "box")
+    is_refused_elsewhere(mydocker, "rm", "-f", "box")
+    expect(mydocker("exec", "box", "echo", "in"), status=0, out="in\n", err="")
+    expect(mydocker("rm", "-f", "box"), status=0, out="box\n", err="")
+
+
+@task(2)
+@ours
+@pytest.mark.parametrize("caller", ELSEWHERE.values(), ids=ELSEWHERE)
+def test_one_that_has_ended_is_removed_from_another_pid_namespace(mydocker, caller):
+    """Its end is recorded: there is no process that one would have to see."""
+    for options in ((), ("-f",)):
+        one_that_has_ended(mydocker)
+        call = mydocker("rm", *options, "box", before=caller)
+        nothing_left(mydocker, expect(call, status=0, out="box\n", err=""))
+
+
+@task(2)
+@ours
+@pytest.mark.parametrize("options", [(), ("-f",)], ids=["rm", "rm -f"])
+def test_one_whose_pid_namespace_is_gone_is_removed(mydocker, options):
+    """All of it was killed at once, and its minder too. Nobody would ever be there to see it."""
+    with another_pid_namespace(mydocker) as inside:
+        detached(mydocker, "--name", "box", *OPTIONS, "busybox", *STAY, before=inside)
+    mydocker.host.until(lambda: not container_processes(mydocker))
+    nothing_left(mydocker, expect(mydocker("rm", *options, "box"), status=0, out="box\n", err=""))
+
+
+@task(2)
+@ours
+@needs("cgroup")
+@pytest.mark.parametrize("caller", ELSEWHERE.values(), ids=ELSEWHERE)
+def test_a_broken_record_of_one_in_another_pid_namespace_stays(mydocker, caller):
+    """Its groups are found by its id, but `cgroup.procs` shows no PID in there, or a 0.
+
+    Who kills process 0 kills itself, and who waits for the others' end waits for ever.
+    """
+    detached(mydocker, "--name", "box", *OPTIONS, "busybox", *STAY)
+    first = container_process(mydocker)
+    record = mydocker.root / "containers" / "box" / "config.json"
+    good = record.read_text()
+    record.write_text(json.dumps({**json.loads(good), "name": None}))
+    call = expect(mydocker("rm", "-f", "box", before=caller), status=1, out="", complaint=["box"])
+    check(container_process(mydocker) == first, "its PID 1 lives", "another", call)
+    check(record.exists(), "its record is there", "it is gone", call)
+    record.write_text(good)
+    nothing_left(mydocker, expect(mydocker("rm", "-f", "box"), status=0, out="box\n", err=""))
 
 
 @task(2)

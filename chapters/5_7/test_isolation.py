@@ -16,6 +16,7 @@ import pytest
 from dojo.plugin.fixtures import Mydocker
 from dojo.scratch import Call, Moment, Process, Running
 from dojo.testing import (
+    ELSEWHERE,
     as_far_as_it_can,
     beside,
     check,
@@ -698,6 +699,17 @@ def test_of_a_stopped_container_volumes_do_not_come_along(mydocker, tmp_path):
     expect(call, status=7, out="/data:\nbelow\nbeside\n\n/data/below:\n")
     check((tmp_path / "secret").read_text() == "of the host\n", "the volume as it was", "changed")
     clear(mydocker, "other", "one")
+
+
+@task(4)
+@ours
+@pytest.mark.parametrize("caller", ELSEWHERE.values(), ids=ELSEWHERE)
+def test_one_that_has_ended_can_be_committed_from_another_pid_namespace(mydocker, caller):
+    """There is no process to look for: its files are where they are, whoever looks."""
+    expect(mydocker("run", "--name", "box", "busybox", "sh", "-c", "echo one > /mine"), status=0)
+    expect(mydocker("commit", "box", "copy", before=caller), status=0, out="copy\n", err="")
+    expect(run(mydocker, "copy", "cat /mine"), status=0, out="one\n")
+    clear(mydocker, "box")
 
 
 @task(4)

@@ -25,14 +25,15 @@ if TYPE_CHECKING:
 KILLED = 137  # 128 + SIGKILL: how a container ends together with its minder
 KILL_SECONDS = 10.0  # SIGKILL works at once, but for a process that waits for a disk
 RECORD = "config.json"
+MINDED = "minded"  # a directory beside it that is locked as long as the minder lives
 
 
 class Container:
     """The attributes are what is recorded.
 
     driver: the storage driver of its layer. created, finished: in seconds since 1970. boot_id:
-    which boot its processes are of. minder, process: the one outside, and PID 1 of the container
-    once it has one.
+    which boot its processes are of. pid_namespace: where their PIDs are valid. minder, process: the
+    one outside, and PID 1 of the container once it has one.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Container:
         self.driver = ""
         self.created = time.time()
         self.boot_id = process.boot_id()
+        self.pid_namespace: int | None = process.pid_namespace()
         self.minder = Process.of(os.getpid())
         self.process: Process | None = None
         self.exit_status: int | None = None
@@ -74,9 +76,12 @@ class Container:
         paths.make_directory(paths.root(), 0o700)
         paths.make_directory(containers())
         remove_unfinished()
-        new = f"{containers()}/.new-{self.minder.pid}-{self.minder.start}"
+        new = f"{containers()}/{beginning()}{self.minder.pid}-{self.minder.start}"
         os.mkdir(new, 0o700)
         try:
+            os.mkdir(f"{new}/{MINDED}")
+            minded = os.open(f"{new}/{MINDED}", os.O_RDONLY | os.O_DIRECTORY)
+            fcntl.flock(minded, fcntl.LOCK_EX)  # until we end, in whatever way
             os.symlink(image_key, f"{new}/{IMAGE_LINK}")
             self.write(new)
             os.rename(new, self.directory)
@@ -103,7 +108,8 @@ class Container:
 
     def write(self, directory: str) -> None:
         """Put the record into its directory, whole or not at all."""
-        new = f"{directory}/.{RECORD}.{os.getpid()}"  # `ps` may write it, too
+        # `ps` may write it, too, and a PID is a process's own in one PID namespace only.
+        new = f"{directory}/.{RECORD}.{process.pid_namespace()}.{os.getpid()}"
         try:
             with open(new, "wb") as file:
                 file.write(os.fsencode(as_json(self.as_values()) + "\n"))
@@ -162,19 +168,42 @@ class Container:
         """It is "running", "exited" or "created". An end that nobody saw is recorded now."""
         if self.exit_status is not None:
             return "exited"
-        if self.is_of_this_boot():
-            is_minded = self.minder.is_alive()
+        if self.is_seen():
+            is_minded = self.is_minded()
             if self.process and self.process.is_alive():
                 if is_minded or not self.ends_unminded(self.process):
                     return "running"
             elif is_minded:
                 return self.state_while_minded()
+        elif self.boot_id == process.boot_id() and self.is_minded():
+            return "running" if self.process else "created"
         self.died_unseen()
         return "exited"
 
-    def is_of_this_boot(self) -> bool:
-        """Whether the processes in the record are ones of now: PIDs begin anew at each boot."""
-        return self.boot_id == process.boot_id()
+    def is_seen(self) -> bool:
+        """Whether the PIDs in the record mean here what they meant to whoever wrote them.
+
+        They begin anew at each boot, and in each PID namespace.
+        """
+        here = self.pid_namespace in (None, process.pid_namespace())
+        return here and self.boot_id == process.boot_id()
+
+    def is_minded(self) -> bool:
+        """Whether its minder lives. Who cannot see that asks for its lock, which is one for all."""
+        if self.is_seen():
+            return self.minder.is_alive()
+        try:
+            with paths.locked(f"{self.directory}/{MINDED}", fcntl.LOCK_SH | fcntl.LOCK_NB):
+                return False
+        except BlockingIOError:
+            return True
+        except OSError:  # it has been removed
+            return False
+
+    def refuse_unseen(self, tried: str) -> None:
+        """Raises MydockerError where it runs, and its PIDs are those of others here."""
+        if not self.is_seen() and self.state() != "exited":
+            raise MydockerError(tried, "it runs in another PID namespace", FAILED)
 
     def read_again(self) -> bool:
         """Take what is recorded by now. Returns whether there still is a record, and no other's."""
@@ -214,7 +243,7 @@ class Container:
         if self.exit_status is None:
             self.exit_status = KILLED
             self.finished = time.time()
-            if is_recorded:
+            if is_recorded and (self.is_seen() or self.boot_id != process.boot_id()):
                 # It is the truth all the same, also where somebody is removing it.
                 with contextlib.suppress(OSError):
                     self.update(fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -222,7 +251,7 @@ class Container:
 
 SIMPLE = (
     *("name", "image", "command", "environment", "driver"),
-    *("created", "boot_id", "exit_status", "finished"),
+    *("created", "boot_id", "pid_namespace", "exit_status", "finished"),
 )
 
 
@@ -293,14 +322,19 @@ def containers() -> str:
     return f"{paths.root()}/containers"
 
 
+def beginning() -> str:
+    """How the name of an unfinished record begins: PIDs of another namespace say nothing here."""
+    return f".new-{process.pid_namespace()}-"
+
+
 def remove_unfinished() -> None:
     """Remove what a `run` that was killed had not put in its place yet, and a removal not away."""
     if not os.path.isdir(containers()):
         return
     paths.remove_leftovers(containers())
     for name in os.listdir(containers()):
-        pid, _, start = name.removeprefix(".new-").partition("-")
-        is_ours = name.startswith(".new-") and pid.isdecimal() and start.isdecimal()
+        pid, _, start = name.removeprefix(beginning()).partition("-")
+        is_ours = name.startswith(beginning()) and pid.isdecimal() and start.isdecimal()
         if is_ours and not Process(int(pid), int(start)).is_alive():
             paths.remove_tree(f"{containers()}/{name}")
 

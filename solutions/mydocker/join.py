@@ -44,6 +44,7 @@ def run(container: Container, request: ExecRequest, tried: str) -> int:
     Raises MydockerError where it could not be started: nothing has been run then, and least of all
     on the host.
     """
+    container.refuse_unseen(tried)
     first = container.process
     if container.state() != "running" or first is None:
         raise not_running(tried)

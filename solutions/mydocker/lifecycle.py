@@ -44,7 +44,7 @@ def is_gone(container: Container) -> bool:
     """Wait a while for the end of a container that was killed, and for its minder's."""
     if not ends_within(container, KILL_SECONDS):
         return False
-    if container.is_of_this_boot():
+    if container.is_seen():
         container.minder.ends_within(KILL_SECONDS)
     return container.state() == "exited"  # an end that the minder could not record is recorded now
 
@@ -52,13 +52,13 @@ def is_gone(container: Container) -> bool:
 def send(container: Container, number: signal.Signals) -> None:
     """Send a signal to PID 1 of the container, and to no other process, whatever its PID is."""
     wait_until_started(container)
-    if container.process and container.is_of_this_boot():
+    if container.process and container.is_seen():
         with contextlib.suppress(ProcessLookupError), container.process.held() as handle:
             signal.pidfd_send_signal(handle, number)
 
 
 def ends_within(container: Container, seconds: float) -> bool:
-    if container.process is None or not container.is_of_this_boot():
+    if container.process is None or not container.is_seen():
         return True
     return container.process.ends_within(max(0.0, seconds))
 
@@ -79,7 +79,7 @@ def kill(container: Container) -> None:
     send(container, signal.SIGKILL)
     if not ends_within(container, KILL_SECONDS):
         raise TimeoutError(errno.ETIMEDOUT, "it is still there, though it was killed", "kill it")
-    if not container.minder.ends_within(MINDER_SECONDS) and container.is_of_this_boot():
+    if not container.minder.ends_within(MINDER_SECONDS) and container.is_seen():
         # It waits for something else, such as a caller that does not read what it passes on.
         with contextlib.suppress(ProcessLookupError), container.minder.held() as handle:
             signal.pidfd_send_signal(handle, signal.SIGKILL)
@@ -91,7 +91,7 @@ def remove(container: Container) -> None:
 
     The record goes last: if we are killed before that, there is something to remove again.
     """
-    if container.is_of_this_boot():
+    if container.is_seen():
         container.minder.ends_within(KILL_SECONDS)  # with --rm it removes the same things
     try:
         with container.locked():

@@ -96,3 +96,9 @@ def fields(pid: int) -> list[str]:
 def boot_id() -> str:
     """What tells this boot of the machine from all others: random(4)."""
     return read("/proc/sys/kernel/random/boot_id").strip()
+
+
+@functools.cache
+def pid_namespace() -> int:
+    """What tells the PID namespace that we are in from all others of this boot: namespaces(7)."""
+    return os.stat("/proc/self/ns/pid").st_ino

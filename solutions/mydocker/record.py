@@ -22,6 +22,7 @@ LAST_MOMENT = 253402300800  # the year 10000 begins
 LAST_PID = 1 << 22  # PID_MAX_LIMIT, linux/threads.h
 LAST_TICK = 1 << 63
 LAST_STATUS = 255
+LAST_INODE = 1 << 64
 
 
 def values_of(path: str, name: str) -> "dict[str, Any]":
@@ -34,6 +35,8 @@ def values_of(path: str, name: str) -> "dict[str, Any]":
         for key, is_right in RIGHT.items():
             if not is_right(values[key]):
                 raise ValueError(f"{key}: {values[key]!r}")
+        if not is_namespace(values.setdefault("pid_namespace", None)):  # of an earlier version
+            raise ValueError(f"pid_namespace: {values['pid_namespace']!r}")
         if values["name"] != name:
             raise ValueError(f"the record of {values['name']}")
     except (KeyError, TypeError, RecursionError) as error:
@@ -106,6 +109,10 @@ def is_moment(value: object) -> bool:
 
 def is_status(value: object) -> bool:
     return is_whole(value, 0, LAST_STATUS + 1)
+
+
+def is_namespace(value: object) -> bool:
+    return value is None or is_whole(value, 1, LAST_INODE)
 
 
 def is_process(value: object) -> bool:

@@ -1,6 +1,7 @@
 """The control group of a container: one directory in each hierarchy."""
 
 import contextlib
+import errno
 import os
 import signal
 import time
@@ -10,6 +11,8 @@ from mydocker.cgroups.files import read, remove_tree
 from mydocker.cgroups.hierarchies import Hierarchy, mounted
 from mydocker.cgroups.limits import Limits, write_cpus
 from mydocker.errors import MydockerError
+
+UNSEEN_SECONDS = 2.0  # for what was killed there to end
 
 
 class Group:
@@ -41,8 +44,15 @@ class Group:
             os.write(door, b"0")
 
     def end(self) -> None:
-        """Kill what is left in the group, wait until all of it has ended, and remove the group."""
+        """Kill what is left in the group, wait until all of it has ended, and remove the group.
+
+        Raises TimeoutError where that is in another PID namespace, and lives: its PID is 0 here.
+        """
+        deadline = time.monotonic() + UNSEEN_SECONDS
         while left := self.processes():
+            if left == [0] and time.monotonic() > deadline:
+                why = "something of it runs in another PID namespace"
+                raise TimeoutError(errno.ETIMEDOUT, why, "end the group")
             for pid in left:
                 self.kill(pid)
             time.sleep(0.001)

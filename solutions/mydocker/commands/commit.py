@@ -20,6 +20,7 @@ def commit(container: str, name: str) -> int:
     tried = f"commit {container} {name}"
     try:
         found = find(container, tried)
+        found.refuse_unseen(tried)
         with found.locked(fcntl.LOCK_SH):
             files = take_files(found)
             with image.replacing(name) as tar, progress.shown(tried, archive.size_of(tar)):

@@ -62,4 +62,4 @@ def has_ended(container: Container) -> bool:
         return True
     if current.identity != container.identity:  # its name is another one's by now
         return True
-    return current.exit_status is not None or not current.minder.is_alive()
+    return current.exit_status is not None or not current.is_minded()

@@ -53,6 +53,7 @@ def kill_together(names: list[str], everyone: list[Container]) -> set[str]:
         with contextlib.suppress(OSError, MydockerError):  # it is told when its turn comes
             found = containers.look_for(name, f"rm {name}", everyone)
             if found and found.state() != "exited":
+                found.refuse_unseen(f"rm {name}")
                 lifecycle.send(found, signal.SIGKILL)
                 killed.add(found.identity)
     return killed
@@ -73,6 +74,7 @@ def remove(name: str, force: bool, everyone: list[Container], killed: set[str]) 
     if found is None:
         containers.remove_unfinished()  # it may be what a crash has left of it
         raise lifecycle.Gone
+    found.refuse_unseen(f"rm {name}")
     if found.identity not in killed and found.state() == "exited":
         return lifecycle.remove(found)
     if not force:

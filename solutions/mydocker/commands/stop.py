@@ -6,12 +6,14 @@ from mydocker.errors import FAILED, MydockerError, complain, say
 
 
 def stop(names: list[str], seconds: int) -> int:
-    """Stop containers, and print the name of each that has been found. Returns 1 if one was not."""
+    """Stop containers, and print the name of each that is stopped. Returns 1 if one is not."""
     everyone = list(all_containers(lambda path: None))
     found: dict[str, Container] = {}
     for name in names:
         try:
-            found[name] = find(name, f"stop {name}", everyone)
+            container = find(name, f"stop {name}", everyone)
+            container.refuse_unseen(f"stop {name}")
+            found[name] = container
         except MydockerError as error:
             complain(str(error))
     different = {container.identity: container for container in found.values()}

@@ -13,21 +13,24 @@ _OF_A_CALL = ("ran", "status", "stdout", "stderr", "problem")
 _OWN_STORY = ("before", "did", "left")  # rows of a test that tells itself what was done
 
 
-def with_calls(rows: Rows, made: Sequence[Running]) -> Rows:
+def with_calls(rows: Rows, made: Sequence[Running], begun: int = 0) -> Rows:
     """A message, with all calls that were made: one of them in full, the others in short.
 
-    In full is the one that the message is about, and the last one where it names none.
+    In full is the one that the message is about, and the last one where it names none. begun: how
+    many had been made for other examples when the last example of Hypothesis began.
     """
     names = [name for name, _ in rows]
     if not made or any(name in _OWN_STORY for name in names):
         return rows
     if "ran" not in names:
-        return with_calls([*made[-1].so_far().rows(), *rows], made)
+        return with_calls([*made[-1].so_far().rows(), *rows], made, begun)
     place = _place(rows, made)
     end = names.index("ran")
     while names[end : end + 1] and names[end] in _OF_A_CALL:
         end += 1
-    earlier, later = in_short(made[:place]), in_short(made[place + 1 :])
+    earlier, later = in_short(made[begun:place]), in_short(made[place + 1 :])
+    if begun:
+        earlier = f"(calls for other examples: {begun})\n{earlier}".rstrip("\n")
     return [
         *([("earlier", earlier)] if earlier else []),
         *rows[:end],

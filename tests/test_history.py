@@ -1,5 +1,7 @@
 """What a message about a failure says of the calls before: the reason may be in the first one."""
 
+import re
+
 import pytest
 
 from dojo.history import MOST, in_short, with_calls
@@ -51,6 +53,13 @@ def test_a_program_of_the_hosts_comes_after_all_calls() -> None:
     assert rows == [("earlier", "a (status 0)"), ("ran", "mount"), ("expected", "x")]
 
 
+def test_calls_for_other_examples_are_counted() -> None:
+    made = [Made("a"), Made("b"), Made("c"), Made("d")]
+    others = "(calls for other examples: 2)"
+    assert with_calls(made[3].call.rows(), made, 2)[0] == ("earlier", f"{others}\nc (status 0)")
+    assert with_calls(made[2].call.rows(), made[:3], 2)[0] == ("earlier", others)
+
+
 @pytest.mark.parametrize("name", ["before", "did", "left"])
 def test_a_test_that_tells_itself_what_it_did_is_left_alone(name: str) -> None:
     rows = [(name, "this"), ("ran", "b")]
@@ -78,7 +87,20 @@ def test_who_was_killed_by_the_test_is_not_said_to_have_died() -> None:
 
 
 TESTS = '''\
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from dojo.testing import check, detached, expect, first_process, started, task
+
+
+@task(1)
+@settings(suppress_health_check=list(HealthCheck), database=None)
+@given(number=st.integers(0, 1000))
+def test_an_example(mydocker, number):
+    """So it is."""
+    mydocker("run", "busybox", "first")
+    call = mydocker("run", "busybox", str(number))
+    check(number < 7, "a small number", number, call)
 
 
 @task(1)
@@ -148,6 +170,12 @@ def test_learners_read_what_went_before_and_what_the_program_said(learner: Learn
         "  status    0",
         "  stdout    what?",
         "  stderr    cannot two",
+    ]
+    example = lessons["an example"]
+    assert re.fullmatch(r"  earlier   \(calls for other examples: \d+\)", example[0])
+    assert example[1:3] == [
+        "            mydocker run busybox first (status 0)",
+        "  ran       mydocker run busybox 7",
     ]
     for name, command in {
         "an id": "mydocker run -d busybox sleep",

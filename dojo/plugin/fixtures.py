@@ -33,8 +33,8 @@ class Mydocker:
 
     host: the scratch host that it runs on. root: its MYDOCKER_ROOT. directory: where it is called,
     an empty one. calls: what was run to its end so far, in order. made: the same, with what was
-    left running. held_up: what was last held up, and where. kept: the names of containers whose
-    records may stay: of those without --rm.
+    left running. begun: how many were made for earlier examples. held_up: what was last held up,
+    and where. kept: the names of containers whose records may stay: of those without --rm.
     """
 
     def __init__(self, command: Sequence[str], host: ScratchHost, root: Path, caches: Path) -> None:
@@ -44,6 +44,7 @@ class Mydocker:
         self.directory = root / "here"
         self.calls: list[Call] = []
         self.made: list[Running] = []
+        self.begun = 0
         self.held_up: tuple[str, Moment] | None = None
         self.env = {
             "PATH": PATH,

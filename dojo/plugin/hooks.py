@@ -1,7 +1,8 @@
 """What the plugin does at each moment of a test run."""
 
-from collections.abc import Generator
-from functools import partial
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from functools import partial, wraps
 from pathlib import Path
 
 import pytest
@@ -219,12 +220,35 @@ def needs_of(item: pytest.Item) -> set[str]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """A test that passed, and left something behind, has failed."""
-    result = yield
     under_test = item.stash.get(RUN, None)
+    with each_example_noted(item, under_test):
+        result = yield
     if under_test is not None and (left := under_test.left_at_the_end()):
         calls = ("ran", in_short(under_test.made))
         raise Unmet([calls, *(("left", str(leak)) for leak in left), _NOTHING_LEFT])
     return result
+
+
+@contextmanager
+def each_example_noted(item: pytest.Item, under_test: Mydocker | None) -> Iterator[None]:
+    """Have it be known which calls a test of Hypothesis has made for its last example."""
+    test = getattr(getattr(item, "obj", None), "hypothesis", None)
+    if test is None or under_test is None:
+        yield
+        return
+    inner = test.inner_test
+
+    @wraps(inner)
+    def noted(*arguments: object, **more: object) -> object:
+        __tracebackhide__ = True
+        under_test.begun = len(under_test.made)
+        return inner(*arguments, **more)
+
+    test.inner_test = noted
+    try:
+        yield
+    finally:
+        test.inner_test = inner
 
 
 _NOTHING_LEFT = (
@@ -276,7 +300,9 @@ def not_understood(info: pytest.ExceptionInfo[BaseException], under_test: Mydock
 def lesson_of(item: pytest.Item, chapter: Chapter, error: Unmet) -> str:
     """What a learner reads: what was run, what came out, what was expected, why, and where."""
     under_test = item.stash.get(RUN, None)
-    told = with_calls(error.rows, under_test.made if under_test is not None else [])
+    told = error.rows
+    if under_test is not None:
+        told = with_calls(told, under_test.made, under_test.begun)
     rows = [*where_it_was_held_up(item), *told, *what_was_refused(item)]
     why = " ".join((getattr(item, "obj", None).__doc__ or "").split())
     if why:

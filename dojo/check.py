@@ -34,17 +34,29 @@ class Request:
     """What was asked for.
 
     chapters: in the order of the catalogue. mydocker: the command of the program under test, None
-    for the learner's package. workers: how many tests run at a time, None for what suits this
-    machine. everything: show every failure in full. lab, strict, red_first: see the pytest plugin.
+    for the learner's package. marked: run only the tests whose markers are such, as pytest's -m has
+    it. workers: how many tests run at a time, None for what suits this machine. everything: show
+    every failure in full. lab, strict, red_first: see the pytest plugin.
     """
 
     chapters: tuple[Chapter, ...]
     mydocker: str | None = None
+    marked: str | None = None
     workers: int | None = None
     everything: bool = False
     lab: str = "auto"
     strict: bool = False
     red_first: bool = False
+
+    def typed(self, *words: str) -> str:
+        """What to type for a check of the same kind. words: the chapters, and more options."""
+        options = [*words]
+        options += ["--mydocker", self.mydocker] if self.mydocker else []
+        options += ["-m", self.marked] if self.marked else []
+        return command("check", *options, as_root=True)
+
+    def once_more(self) -> str:
+        return self.typed(*(chapter.number for chapter in self.chapters))
 
 
 def check(catalogue: Catalogue, request: Request, console: Console, standby: bool = False) -> int:
@@ -54,7 +66,7 @@ def check(catalogue: Catalogue, request: Request, console: Console, standby: boo
     Returns the exit status: 0 all green, 1 something red, 130 stopped. Raises KataError where no
     test can run.
     """
-    again = command("check", *(chapter.number for chapter in request.chapters), as_root=True)
+    again = request.once_more()
     with lab_of(request.lab, catalogue.clone, request.mydocker, again) as lab, ExitStack() as stack:
         opening = _Opening(request, lab, console)
         run = Run(request, lab, console)
@@ -69,7 +81,8 @@ def check(catalogue: Catalogue, request: Request, console: Console, standby: boo
         run.run()
         if not opening.is_done:
             return opening.status
-        before = {} if request.mydocker else _remember(catalogue, run, console)
+        is_of_the_learner = not request.mydocker and not request.marked  # and whole
+        before = _remember(catalogue, run, console) if is_of_the_learner else {}
         _Report(catalogue, request, run, before, console).show()
         return run.status
 
@@ -119,6 +132,7 @@ def _announce(request: Request, lab: Lab, console: Console) -> None:
             Text.assemble((f"{chapter.number} {chapter.title}", "bold"), f"  {chapter.line}"),
         )
     what = ", ".join(f"chapters/{chapter.folder.name}" for chapter in request.chapters)
+    what += f" that are {request.marked!r}" if request.marked else ""
     against = request.mydocker or "your mydocker/"
     number = lab.at_a_time(request.workers)
     at_a_time = f", {number} at a time" if number > 1 else ""
@@ -153,6 +167,8 @@ class Run:
             code = pytest.main(self._arguments(), plugins=[self, *self.lab.plugins()])
         finally:
             self.board.close()
+        if code == pytest.ExitCode.NO_TESTS_COLLECTED and self.request.marked:
+            self.refused = KataError(f"-m {self.request.marked!r}: no test is marked so")
         if self.refused is not None:
             raise self.refused
         if self.stopped:
@@ -181,6 +197,7 @@ class Run:
         arguments += ["--strict-lab"] if request.strict else []
         arguments += ["--red-first"] if request.red_first else []
         arguments += ["--mydocker", request.mydocker] if request.mydocker else []
+        arguments += ["-m", request.marked] if request.marked else []
         number = self.lab.at_a_time(request.workers)
         if number > 1:
             arguments += ["-n", str(number), "--maxschedchunk=1"]
@@ -193,11 +210,15 @@ class Run:
         """Under xdist only the workers collect: do it here too, while they are being started."""
         if self.opening is not None and not self._may_run(self.opening):
             raise session.Interrupted("there is nothing to run")
-        if session.config.pluginmanager.hasplugin("dsession"):
-            session.perform_collect()
-            if self.broken:
-                raise session.Interrupted("a file of tests cannot be read")
-        return (yield)
+        try:
+            if session.config.pluginmanager.hasplugin("dsession"):
+                session.perform_collect()
+                if self.broken:
+                    raise session.Interrupted("a file of tests cannot be read")
+            return (yield)
+        except pytest.UsageError as error:
+            self.refused = KataError(str(error))
+            raise session.Interrupted("there is nothing to run") from error
 
     def _may_run(self, opening: _Opening) -> bool:
         try:
@@ -365,8 +386,7 @@ class _Report:
         if self.run.red:
             return self._next_when_red(self.run.red[0])
         if self.run.stopped or self.run.broken:
-            numbers = [chapter.number for chapter in self.request.chapters]
-            return [(command("check", *numbers, as_root=True), "once more")]
+            return [(self.request.once_more(), "once more")]
         return self._next_when_green(self.request.chapters[-1])
 
     def _next_when_red(self, test: Test) -> list[tuple[str, str]]:
@@ -376,8 +396,9 @@ class _Report:
             (command("hint", number), f"a hint for task {max(1, test.task)}"),
         ]
         if len(self.run.red) > 1 and not self.request.everything:
-            typed = command("check", number, "--all", as_root=True)
-            steps.append((typed, "every failure in full"))
+            steps.append((self.request.typed(number, "--all"), "every failure in full"))
+        if self.request.mydocker:
+            return [*steps, (self.request.typed(number), "once more")]
         return [*steps, (command("watch", number, as_root=True), "again at every save")]
 
     def _next_when_green(self, chapter: Chapter) -> list[tuple[str, str]]:
@@ -385,11 +406,11 @@ class _Report:
         following = self.catalogue.after(chapter)
         if following is None:
             return [*steps, (command("status"), "this was the last chapter: all of them")]
-        return [
-            *steps,
-            (command("read", following.number), f"the next chapter, {following.title}"),
-            (command("goto", following.number), "begin it from the reference; yours is saved"),
-        ]
+        steps.append((command("read", following.number), f"the next chapter, {following.title}"))
+        if self.request.mydocker:
+            return [*steps, (self.request.typed(following.number), "its tests")]
+        go_on = command("goto", following.number)
+        return [*steps, (go_on, "begin it from the reference; yours is saved")]
 
     def _say(self, *texts: RenderableType) -> None:
         say(self.console, *texts)
@@ -402,5 +423,4 @@ def _show_trouble(trouble: program.Trouble, request: Request, console: Console) 
     whose = f"`{request.mydocker}`" if request.mydocker else "Your mydocker/"
     say(console, Text(f"{whose} does not start, so no test was run.", "bold red"), "")
     say(console, table(console, trouble), "")
-    numbers = [chapter.number for chapter in request.chapters]
-    next_steps(console, [(command("check", *numbers, as_root=True), "when it is mended")])
+    next_steps(console, [(request.once_more(), "when it is mended")])

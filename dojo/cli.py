@@ -79,6 +79,7 @@ def status() -> None:
 @click.argument("chapters", metavar="[CHAPTER]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Show every failure in full.")
 @click.option("--mydocker", metavar="CMD", help="Test this program, not your mydocker/.")
+@click.option("-m", "marked", metavar="EXPR", help="Only tests marked so, such as 'not ours'.")
 @click.option("-n", "workers", type=click.IntRange(min=0), help="How many tests run at a time.")
 @LAB
 @click.option("--strict-lab", is_flag=True, help="What the machine cannot run fails.")
@@ -88,6 +89,7 @@ def check(
     chapters: tuple[str, ...],
     everything: bool,
     mydocker: str | None,
+    marked: str | None,
     workers: int | None,
     lab: str,
     strict_lab: bool,
@@ -103,6 +105,7 @@ def check(
     request = Request(
         chapters=_chosen(catalogue, chapters),
         mydocker=mydocker,
+        marked=marked,
         workers=workers,
         everything=everything,
         lab=lab,

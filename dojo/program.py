@@ -103,7 +103,8 @@ def trouble_of(words: Sequence[str], clone: Clone) -> Trouble | None:
             call = host.run(argv, env=environment, cwd=directory, seconds=SECONDS)
         finally:
             host.close()
-    rows = [(name, readable(text)) for name, text in _why(call, clone)]
+    why = _why(call, clone) or _relative_path(words, call)
+    rows = [(name, readable(text)) for name, text in why]
     return [("ran", ran or shlex.join(argv)), *rows] if rows else None
 
 
@@ -120,6 +121,19 @@ def _why(call: Call, clone: Clone) -> Trouble:
         return [("said", said[-1])]
     if call.status and _TRACEBACK in said:
         return _of_traceback(said, clone)
+    return []
+
+
+def _relative_path(words: Sequence[str], call: Call) -> Trouble:
+    """The argument that names a file here, and none where the tests call the program.
+
+    It counts only where the program has failed and complains of that file.
+    """
+    for word in words[1:]:
+        path = Path(word)
+        if call.status and not path.is_absolute() and path.is_file() and path.name in call.errors:
+            why = f"{word} is a relative path, and tests call the program in another directory"
+            return [("said", call.errors), ("problem", f"{why}: type {path.absolute()}")]
     return []
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -376,6 +377,60 @@ def test_another_program_that_is_not_there_is_refused(learner: Learner) -> None:
     assert done.stderr == "kata: --mydocker no-such-program: no such program\n"
     unclosed = learner.types("check", "3.1", "--mydocker", "true 'x")
     assert (unclosed.returncode, "true 'x" in unclosed.stderr) == (2, True)
+
+
+def test_what_is_next_is_about_the_program_that_was_tested(learner: Learner) -> None:
+    """`check 3.1 --all` alone would test the learner's mydocker/, which is empty."""
+    other = ("--mydocker", f"env {sys.executable} -m mydocker")
+    again = shlex.join(other)
+    red = learner.types("check", "3.1", *other, "-m", "not vm")
+    assert lines_with(f"./kata check 3.1 --all {again} -m 'not vm'", red.stdout)
+    assert lines_with(f"./kata check 3.1 {again} -m 'not vm'", red.stdout)
+    learner.knows("one", "two", "three", "four")
+    green = learner.types("check", "3.1", *other)
+    assert lines_with(f"./kata check 3.2 {again}", green.stdout)
+    assert not lines_with("./kata watch", red.stdout + green.stdout)
+    assert not lines_with("./kata goto", red.stdout + green.stdout)
+
+
+def test_a_relative_path_that_leads_nowhere_for_the_tests_is_told(
+    learner: Learner, tmp_path: Path
+) -> None:
+    """They call the program in a directory of their own, so that only its first word is found."""
+    script = learner.clone.root / "other"
+    script.write_text('for last; do :; done; echo "$last"\n')
+    done = learner.types("check", "3.1", "--mydocker", "sh other")
+    assert done.returncode == 1
+    assert lines_with("`sh other` does not start, so no test was run.", done.stdout)
+    assert lines_with("other is a relative path, and tests call the program", done.stdout)
+    assert lines_with(f"type {script}", done.stdout)
+    assert lines_with("./kata check 3.1 --mydocker 'sh other'", done.stdout)
+
+
+def test_only_tests_that_are_marked_so_are_run_and_not_remembered(learner: Learner) -> None:
+    """Who keeps a promise less than we do leaves out the tests of it: -m 'not ours'."""
+    marked = "from dojo.testing import ours, task\n\n\n@ours\n@task(1)\n"
+    marked += 'def test_more(mydocker):\n    """Why."""\n    raise ValueError\n'
+    (learner.clone.chapters / "3_2/test_more.py").write_text(marked)
+    learner.knows("five")
+    assert learner.types("check", "3.2", "--lab", "here").returncode == 1
+    before = (learner.clone.state / "progress.json").read_text()
+    done = learner.types("check", "3.2", "-m", "not ours")
+    assert done.returncode == 0, done.stdout
+    assert lines_with("1 of 1 green.", done.stdout)
+    assert lines_with("chapters/3_2 that are 'not ours' against", done.stdout)
+    assert (learner.clone.state / "progress.json").read_text() == before
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize(("typed", "told"), [("not (", "not ("), ("our", "our"), ("ours", "ours")])
+def test_marks_that_no_test_can_have_are_told(
+    learner: Learner, typed: str, told: str, workers: str
+) -> None:
+    done = learner.types("check", "3.1", "-m", typed, "-n", workers)
+    assert done.returncode == 2
+    assert done.stderr.startswith("kata: ")
+    assert told in done.stderr
 
 
 # What is drawn by chance -----------------------------------------------------------------------

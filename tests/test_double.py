@@ -2,7 +2,8 @@
 
 `tests/doubles/mydocker.sh` and `mydocker.c` have the contract in common with the reference, and
 nothing else. Where a test fails on one, the test asks for our design, and is to be mended. What a
-shell cannot do at all stands in `tests/doubles/cannot.toml`, with the reason.
+shell cannot do at all stands in `tests/doubles/cannot.toml`, with the reason. The program in C is
+also the example of `docs/other-languages.md`.
 """
 
 import shlex

@@ -422,6 +422,18 @@ def test_only_tests_that_are_marked_so_are_run_and_not_remembered(learner: Learn
     assert (learner.clone.state / "progress.json").read_text() == before
 
 
+def test_a_promise_that_only_we_make_is_told_to_other_programs(learner: Learner) -> None:
+    test = "from dojo.testing import check, ours, task\n\n\n@ours\n@task(1)\n"
+    test += 'def test_more(mydocker):\n    """Why."""\n    check(False, "much", "nothing")\n'
+    (learner.clone.chapters / "3_2/test_more.py").write_text(test)
+    learner.knows("five")
+    other = ("--mydocker", f"env {sys.executable} -m mydocker")
+    assert lines_with(
+        "-m 'not ours' leaves out such tests", learner.types("check", "3.2", *other).stdout
+    )
+    assert "not ours" not in learner.types("check", "3.2").stdout
+
+
 @pytest.mark.parametrize("workers", ["0", "2"])
 @pytest.mark.parametrize(("typed", "told"), [("not (", "not ("), ("our", "our"), ("ours", "ours")])
 def test_marks_that_no_test_can_have_are_told(

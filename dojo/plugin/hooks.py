@@ -307,12 +307,17 @@ def lesson_of(item: pytest.Item, chapter: Chapter, error: Unmet) -> str:
     why = " ".join((getattr(item, "obj", None).__doc__ or "").split())
     if why:
         rows.append(("why", why))
+    if item.get_closest_marker("ours") and item.config.getoption("--mydocker"):
+        rows.append(("ours", _OURS))
     number = task_of(item)
     section = chapter.tasks[number - 1]
     rows.append(("read", f'chapters/{chapter.folder.name}/README.md, "{section}"'))
     title = f"{chapter.number} task {number}: {title_of(item)}"
     shown = [(name, readable(text)) for name, text in rows]
     return f"{title}\n{laid_out(shown, NAME_WIDTH, margin=2, gap=1)}"
+
+
+_OURS = "real engines do not promise this: -m 'not ours' leaves out such tests"
 
 
 def where_it_was_held_up(item: pytest.Item) -> list[tuple[str, str]]:

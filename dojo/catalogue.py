@@ -28,6 +28,12 @@ class Chapter:
     tasks: tuple[str, ...]
     folder: Path
 
+    def require_task(self, task: int) -> None:
+        """Raises KataError naming the tasks there are, if it is none of them."""
+        if not 1 <= task <= len(self.tasks):
+            there_are = f"there are {len(self.tasks)}"
+            raise KataError(f"chapter {self.number} has no task {task}: {there_are}")
+
     @property
     def lesson(self) -> Path:
         return self.folder / "README.md"

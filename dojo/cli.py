@@ -153,28 +153,31 @@ def hint(chapter: str | None, task: int | None, everything: bool) -> None:
 
 @kata.command()
 @click.argument("chapter")
-def diff(chapter: str) -> None:
-    """Show how the reference does a chapter, as a patch."""
+@click.option("--task", type=click.IntRange(min=1), help="This task only.")
+def diff(chapter: str, task: int | None) -> None:
+    """Show how the reference does a chapter, a patch for each task."""
     from dojo import reading
 
     catalogue = Catalogue(here())
-    reading.diff(_steps(catalogue), catalogue.chapter(chapter))
+    reading.diff(_steps(catalogue), catalogue.chapter(chapter), task)
 
 
 @kata.command()
 @click.argument("chapter")
-def goto(chapter: str) -> None:
+@click.option("--task", type=click.IntRange(min=1), default=1, help="To where this task begins.")
+def goto(chapter: str, task: int) -> None:
     """Go to where a chapter begins. What you have is saved first."""
     from dojo import learning, progress
     from dojo.screens import command
 
     catalogue = Catalogue(here())
-    arrival = learning.goto(catalogue, _steps(catalogue), catalogue.chapter(chapter))
+    arrival = learning.goto(catalogue, _steps(catalogue), catalogue.chapter(chapter), task)
     progress.update(catalogue.clone, lambda known: known.gone_to(catalogue, arrival.chapter))
     if arrival.saved:
         click.echo(f"What was there is saved on branch {arrival.saved}.")
     number = arrival.chapter.number
-    click.echo(f"Branch {learning.BRANCH} is now where chapter {number} begins.")
+    what = f"chapter {number}" if task == 1 else f"task {task} of chapter {number}"
+    click.echo(f"Branch {learning.BRANCH} is now where {what} begins.")
     click.echo(f"Next  {command('read', number)}")
 
 
@@ -190,7 +193,7 @@ def solution(chapter: str, arguments: tuple[str, ...]) -> None:
 
 @kata.command()
 def tags() -> None:
-    """Make the git tags 3.1, 3.1-start, ... in this clone."""
+    """Make the git tags 3.1, 3.1-start, 3.1-task-1, ... in this clone."""
     from dojo.tags import make_tags
 
     catalogue = Catalogue(here())
@@ -285,6 +288,17 @@ def lab_down() -> None:
 @kata.group()
 def steps() -> None:
     """Change the reference's steps (for contributors)."""
+
+
+@steps.command("list")
+@click.argument("chapters", metavar="[CHAPTER]...", nargs=-1)
+def steps_list(chapters: tuple[str, ...]) -> None:
+    """List the steps, and how many lines each adds."""
+    from dojo import reading, screens
+
+    catalogue = Catalogue(here())
+    chosen = _chosen(catalogue, chapters) if chapters else catalogue.chapters
+    reading.list_steps(screens.console(), _steps(catalogue), chosen)
 
 
 @steps.command("open")

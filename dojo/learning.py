@@ -20,38 +20,40 @@ BRANCH = "learn"
 class Arrival:
     """What `goto` has done.
 
-    chapter: where the learner is now, on branch `learn`.
+    chapter, task: where the learner is now, on branch `learn`.
     saved: the branch that holds what was there; None if there was nothing that is not held by a
     commit on a branch anyway.
     """
 
     chapter: Chapter
+    task: int
     saved: str | None
 
 
-def goto(catalogue: Catalogue, steps: Steps, chapter: Chapter) -> Arrival:
-    """Put the working tree where a learner of the chapter begins, as a commit on branch `learn`.
+def goto(catalogue: Catalogue, steps: Steps, chapter: Chapter, task: int = 1) -> Arrival:
+    """Put the working tree where a learner begins the task, as a commit on branch `learn`.
 
     What is there is first saved as a commit on a branch of its own: all that was changed, staged or
     added, everywhere in the clone. Then the working tree becomes main's, with `mydocker/` as the
-    chapter begins. Ignored files, and untracked ones outside `mydocker/`, stay where they are.
+    task begins. Ignored files, and untracked ones outside `mydocker/`, stay where they are.
     Raises KataError, changing nothing, where something is unfinished, or cannot be saved.
     """
+    chapter.require_task(task)
     git = Git(catalogue.clone)
     main = git.main()
     _refuse(git)
-    start = git.tree_of(steps.at(main).start(chapter) / "mydocker")
+    start = git.tree_of(steps.at(main).start(chapter, task) / "mydocker")
     tree = git.graft(main, "mydocker", start)
     there = _survey(git, tree)
     saved = _save(git, there, chapter)
     try:
-        _commit_to_learn(git, tree, main, chapter)
+        _commit_to_learn(git, tree, main, chapter, task)
         _clear(git, there)
         git.run("checkout", "--quiet", "--force", BRANCH, "--")
     except (KataError, OSError) as error:
         held = f"; what was there is on branch {saved}" if saved else ""
         raise KataError(f"go to chapter {chapter.number}: {error}{held}") from error
-    return Arrival(chapter, saved)
+    return Arrival(chapter, task, saved)
 
 
 def _refuse(git: Git) -> None:
@@ -211,12 +213,13 @@ def _new_branch(git: Git, commit: str) -> str:
 # Going on
 
 
-def _commit_to_learn(git: Git, tree: str, main: str, chapter: Chapter) -> None:
+def _commit_to_learn(git: Git, tree: str, main: str, chapter: Chapter, task: int) -> None:
     """Add a commit with the tree to `learn`, on all that it has had."""
     old = git.commit(f"refs/heads/{BRANCH}")
     if old is not None and git.line("rev-parse", f"{old}^{{tree}}") == tree:
         return
-    message = f"{chapter.number}: where the chapter begins"
+    what = "the chapter" if task == 1 else f"task {task}"
+    message = f"{chapter.number}: where {what} begins"
     new = git.commit_tree(tree, [old or main], message)
     git.run("update-ref", "-m", message, f"refs/heads/{BRANCH}", new, old or "")
 

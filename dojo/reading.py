@@ -2,9 +2,11 @@
 
 import re
 import sys
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.markdown import Markdown
+from rich.table import Column, Table
 from rich.text import Text
 
 from dojo import hints, progress
@@ -44,9 +46,7 @@ def hint(catalogue: Catalogue, chapter: Chapter, task: int | None, *, everything
         _need_none(catalogue, chapter, record)
         return
     chosen = task or (record.first_open_task if record else None) or 1
-    if chosen > len(chapter.tasks):
-        there_are = f"there are {len(chapter.tasks)}"
-        raise KataError(f"chapter {chapter.number} has no task {chosen}: {there_are}")
+    chapter.require_task(chosen)
     of_task = hints.of_task(hints.read(chapter), chosen)
     screen = console()
     if everything:
@@ -102,17 +102,36 @@ def _point_at_the_reference(screen: Console, chapter: Chapter, *more: tuple[str,
     next_steps(screen, steps)
 
 
-def diff(steps: Steps, chapter: Chapter) -> None:
-    """Show a chapter's step: in colours on a terminal, as the patch file's bytes elsewhere."""
-    message, patch = steps.message(chapter), steps.patch(chapter)
+def diff(steps: Steps, chapter: Chapter, task: int | None) -> None:
+    """Show the steps of a chapter, or of one task.
+
+    In colours on a terminal, elsewhere as patch files have it, for `git apply`.
+    """
+    if task is not None:
+        chapter.require_task(task)
+    patches = steps.patches(chapter, task)
+    if not patches:
+        raise KataError(f"task {task} of {chapter.number} has no step of its own: nothing changes")
     with paged() as screen:
         if screen.is_terminal:
-            screen.print(Text(message), "")
-            for line in patch.splitlines():
-                screen.print(Text(line, _colour(line)), soft_wrap=True)
+            for patch in patches:
+                screen.print(Text(patch.message, "bold" if len(patches) > 1 else ""), "")
+                for line in patch.diff.decode(errors="replace").splitlines():
+                    screen.print(Text(line, _colour(line)), soft_wrap=True)
             return
-    path = steps.solutions / "steps" / f"{chapter.number}.patch"
-    sys.stdout.buffer.write(path.read_bytes())
+    sys.stdout.buffer.write(b"\n".join(patch.text() for patch in patches))
+
+
+def list_steps(screen: Console, steps: Steps, chapters: Sequence[Chapter]) -> None:
+    """Show the steps of chapters: number, lines that each adds, and subject."""
+    table = Table("step", Column("lines", justify="right"), "", box=None, pad_edge=False)
+    for chapter in chapters:
+        patches = steps.patches(chapter)
+        lines = str(sum(patch.added() for patch in patches))
+        table.add_row(chapter.number, lines, chapter.title, style="bold")
+        for patch in patches:
+            table.add_row(patch.number, str(patch.added()), patch.subject)
+    screen.print(table)
 
 
 def _colour(line: str) -> str:

@@ -1,6 +1,6 @@
-"""The steps: one patch a chapter, from the starting point to the finished runtime.
+"""The steps: one patch for each task, from the starting point to the finished runtime.
 
-    start  --3.1.patch-->  3.1  --3.2.patch-->  3.2  -- ... -->  solutions/mydocker/
+    start  --3.1/1-*.patch-->  3.1 task 1  --3.1/2-*.patch-->  ...  -->  solutions/mydocker/
 
 Only the end is stored as files. Every *state* in between, the start included, is computed backwards
 from there: `mydocker/` belongs to a learner, and HEAD may be anything.
@@ -26,15 +26,16 @@ from dojo.git import PLAIN, File, Files, Git, read_folder, reason, scratch, writ
 BRANCH = "steps"
 START = "start: what a learner begins with"
 
-# What a chapter's number sorts by.
+# What steps sort by: (3, 1, 2) is task 2 of chapter 3.1.
 Order = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Patch:
-    """A chapter's step as it is stored.
+    """A task's step as it is stored.
 
-    message: the commit's message, "3.1: ..." in its first line. diff: what `git apply` is given.
+    number: "3.1.2" is task 2 of chapter 3.1. message: the commit's message, "3.1.2: ..." in its
+    first line. diff: what `git apply` is given.
     """
 
     number: str
@@ -43,7 +44,20 @@ class Patch:
 
     @property
     def name(self) -> str:
-        return f"{self.number}.patch"
+        """Where it is stored below `solutions/steps/`: "3.1/2-a-child-becomes.patch"."""
+        chapter, task = self.number.rsplit(".", 1)
+        words = re.sub("[^a-z0-9]+", "-", self.subject.lower().replace("'", "")).strip("-")
+        return f"{chapter}/{task}-{words}.patch"
+
+    @property
+    def subject(self) -> str:
+        """The message's first line without the number."""
+        return self.message.split("\n", 1)[0].partition(": ")[2]
+
+    def added(self) -> int:
+        """How many lines it adds."""
+        lines = self.diff.split(b"\n")
+        return sum(line.startswith(b"+") and not line.startswith(b"+++ ") for line in lines)
 
     def text(self) -> bytes:
         return self.message.encode() + b"\n---\n" + self.diff
@@ -51,7 +65,7 @@ class Patch:
 
 @dataclass(frozen=True)
 class Step:
-    """A chapter's step as git has it. tree: that of mydocker/ in the chapter's finished state."""
+    """A task's step as git has it. tree: that of mydocker/ when the task is done."""
 
     number: str
     message: str
@@ -79,26 +93,29 @@ class Steps:
 
     # What a chapter consists of
 
-    def state(self, chapter: Chapter) -> Path:
-        """The folder that holds the reference's `mydocker/` as it is when the chapter is done.
+    def state(self, chapter: Chapter, task: int | None = None) -> Path:
+        """The folder that holds the reference's `mydocker/` as it is when a task is done.
 
-        Raises KataError if the chapter has no patch, or a later one does not apply backwards.
+        Without a task, that is the chapter's last. Raises KataError if the chapter has no patch, or
+        a later one does not apply backwards.
         """
-        self._patch(chapter)
-        return self._state(chapter.order)
+        self.patches(chapter)
+        return self._state((*chapter.order, len(chapter.tasks) if task is None else task))
 
-    def start(self, chapter: Chapter) -> Path:
-        """The folder that holds `mydocker/` as a learner of the chapter finds it."""
-        before = self.catalogue.before(chapter)
-        return self._state(before[-1].order if before else ())
+    def start(self, chapter: Chapter, task: int = 1) -> Path:
+        """The folder that holds `mydocker/` as a learner finds it who begins with the task."""
+        return self._state((*chapter.order, task - 1))
 
-    def message(self, chapter: Chapter) -> str:
-        """The message of the chapter's step: a subject, "3.1: ...", and what was done and why."""
-        return self._patch(chapter).message
+    def patches(self, chapter: Chapter, task: int | None = None) -> list[Patch]:
+        """The patches of a chapter, or the one of a task; in order.
 
-    def patch(self, chapter: Chapter) -> str:
-        """The diff of the chapter's step."""
-        return self._patch(chapter).diff.decode(errors="replace")
+        Raises KataError if the chapter has none. A task whose work is done in another has none.
+        """
+        found = [patch for order, patch in self._patches().items() if order[:-1] == chapter.order]
+        if not found:
+            folder = self.solutions / "steps" / chapter.number
+            raise KataError(f"chapter {chapter.number} has no step: there is no patch in {folder}")
+        return [patch for patch in found if task is None or _order(patch.number)[-1] == task]
 
     def at(self, commit: str) -> "Steps":
         """The steps as a commit has them."""
@@ -106,6 +123,12 @@ class Steps:
         files = git.read_tree(git.subtree(commit, "solutions"))
         if not any(name.startswith("mydocker/") for name in files):
             raise KataError(f"commit {commit} has no solutions/mydocker/")
+        for name in files:
+            if re.fullmatch(r"steps/[^/]+\.patch", name):
+                raise KataError(
+                    f"{commit} has solutions/{name}: a patch for each chapter cannot be carried"
+                    " over to a patch for each task"
+                )
         folder = self._kept(_digest(files), lambda empty: write_folder(files, empty))
         return Steps(self.catalogue, folder)
 
@@ -153,7 +176,7 @@ class Steps:
 
         Where the starting point was changed, `mydocker/` follows, if it was the old one. Returns
         the paths that changed. Raises KataError, changing nothing, where the branch is not one
-        commit a chapter, something is unfinished or uncommitted in the worktree, or
+        commit a task, something is unfinished or uncommitted in the worktree, or
         `solutions/` was changed since the steps were opened.
         """
         git = Git(self.clone)
@@ -163,7 +186,7 @@ class Steps:
             raise KataError("the steps are not open: `kata steps open` first")
         self._refuse_unfinished(worktree)
         series = _read_branch(git, f"refs/heads/{BRANCH}")
-        self._refuse_other_chapters(series)
+        self._refuse_other_tasks(series)
         self._refuse_if_overtaken(worktree)
         changed = self._write(git, series)
         self._remember(worktree)
@@ -172,7 +195,7 @@ class Steps:
     def rebase(self, branch: str) -> list[str]:
         """Carry over what a branch has changed in the steps since it left HEAD's history.
 
-        Patches are never merged: for every chapter the *states* at the merge base, here and on the
+        Patches are never merged: for every step the *states* at the merge base, here and on the
         branch are, and the patches are made anew. Returns the paths that changed. Raises KataError,
         changing nothing, for a conflict.
         """
@@ -197,19 +220,13 @@ class Steps:
     # Reading
 
     def _patches(self) -> dict[Order, Patch]:
-        """All patches, in the order of their chapters."""
-        paths = [path for path in self._patch_files() if _NUMBER.fullmatch(path.stem)]
-        patches = {_order(path.stem): _read_patch(path) for path in paths}
-        return dict(sorted(patches.items()))
+        """All patches, in the order of their tasks."""
+        patches = [_read_patch(path) for path in self._patch_files() if _number(path)]
+        by_order = {_order(patch.number): patch for patch in patches}
+        return dict(sorted(by_order.items()))
 
     def _patch_files(self) -> list[Path]:
-        return sorted((self.solutions / "steps").glob("*.patch"))
-
-    def _patch(self, chapter: Chapter) -> Patch:
-        path = self.solutions / "steps" / f"{chapter.number}.patch"
-        if not path.exists():
-            raise KataError(f"chapter {chapter.number} has no step: {path} is missing")
-        return _read_patch(path)
+        return sorted((self.solutions / "steps").rglob("*.patch"))
 
     # States
 
@@ -261,7 +278,7 @@ class Steps:
         if result.returncode != 0:
             how = "backwards from solutions/mydocker/" if direction else "forwards"
             raise KataError(
-                f"chapter {patch.number}: solutions/steps/{patch.name} does not apply {how}:"
+                f"step {patch.number}: solutions/steps/{patch.name} does not apply {how}:"
                 f" {reason(result)}"
             )
 
@@ -277,20 +294,38 @@ class Steps:
 
     def _problems_of_files(self) -> list[str]:
         problems: list[str] = []
-        stems = {path.stem for path in self._patch_files()}
-        numbers = {chapter.number for chapter in self.catalogue.chapters}
-        for number in sorted(numbers - stems, key=_order):
-            problems.append(f"chapter {number} has no solutions/steps/{number}.patch")
-        for stem in sorted(stems - numbers):
-            problems.append(f"solutions/steps/{stem}.patch belongs to no chapter")
+        paths: dict[str, list[Path]] = {}
         for path in self._patch_files():
-            try:
-                patch = _read_patch(path)
-            except KataError as error:
-                problems.append(str(error))
-                continue
-            found = [*_problems_of_message(patch), *self._problems_of_diff(patch)]
-            problems += [f"solutions/steps/{path.name}: {problem}" for problem in found]
+            paths.setdefault(_number(path), []).append(path)
+        chapters = self.catalogue.chapters
+        known = {
+            f"{chapter.number}.{task + 1}"
+            for chapter in chapters
+            for task in range(len(chapter.tasks))
+        }
+        for chapter in chapters:
+            if not any(number.startswith(f"{chapter.number}.") for number in paths):
+                problems.append(
+                    f"chapter {chapter.number} has no step in solutions/steps/{chapter.number}/"
+                )
+        for number, files in paths.items():
+            names = [path.relative_to(self.solutions.parent).as_posix() for path in files]
+            if number not in known:
+                problems += [f"{name} belongs to no task" for name in names]
+            elif len(files) > 1:
+                problems.append(f"{' and '.join(names)} are both task {number}")
+            for name, path in zip(names, files, strict=True):
+                problems += [f"{name}: {problem}" for problem in self._problems_of_file(path)]
+        return problems
+
+    def _problems_of_file(self, path: Path) -> list[str]:
+        try:
+            patch = _read_patch(path)
+        except KataError as error:
+            return [str(error)]
+        problems = [*_problems_of_message(patch), *self._problems_of_diff(patch)]
+        if not problems and path != self.solutions / "steps" / patch.name:
+            problems.append(f"by its subject it is called {patch.name}")
         return problems
 
     def _problems_of_diff(self, patch: Patch) -> list[str]:
@@ -402,32 +437,33 @@ class Steps:
         if changed:
             raise KataError(
                 f"save the steps: {os.fsdecode(changed[0][3:])} in {worktree.directory} has changes"
-                " that are not committed: commit them to the chapter they belong to"
+                " that are not committed: commit them to the task they belong to"
             )
 
-    def _refuse_other_chapters(self, series: Series) -> None:
-        """Raise KataError unless the commits are those of the chapters there are, in order.
+    def _refuse_other_tasks(self, series: Series) -> None:
+        """Raise KataError unless the commits are those of the tasks there are, in order.
 
-        A chapter that has no patch yet may still have no commit.
+        A task may have no commit, and a chapter that has no patch yet.
         """
         numbers = [step.number for step in series.steps]
         for number in numbers:
             if numbers.count(number) > 1:
-                raise KataError(
-                    f"chapter {number} has {numbers.count(number)} commits: squash them"
-                )
+                raise KataError(f"step {number} has {numbers.count(number)} commits: squash them")
         for earlier, later in itertools.pairwise(numbers):
             if _order(earlier) > _order(later):
-                raise KataError(f"the commit of chapter {later} comes after that of {earlier}")
-        chapters = {chapter.number for chapter in self.catalogue.chapters}
+                raise KataError(f"the commit of step {later} comes after that of {earlier}")
+        tasks = {chapter.number: len(chapter.tasks) for chapter in self.catalogue.chapters}
         for number in numbers:
-            if number not in chapters:
+            chapter, task = number.rsplit(".", 1)
+            if not 1 <= int(task) <= tasks.get(chapter, 0):
                 raise KataError(
-                    f"a commit is chapter {number}'s, but no chapters/*/chapter.toml is"
+                    f"a commit is step {number}'s, but no chapters/*/chapter.toml has such a task"
                 )
+        done = {number.rsplit(".", 1)[0] for number in numbers}
         for patch in self._patches().values():
-            if patch.number in chapters and patch.number not in numbers:
-                raise KataError(f"chapter {patch.number} has no commit on branch {BRANCH}")
+            chapter = patch.number.rsplit(".", 1)[0]
+            if chapter in tasks and chapter not in done:
+                raise KataError(f"chapter {chapter} has no commit on branch {BRANCH}")
 
     # What solutions/ was when the steps were opened is kept with the worktree, and goes with it.
 
@@ -530,24 +566,24 @@ class _Merge:
                 self._patches.append(side._patches())
 
     def series(self) -> Series:
-        """The merged steps. Raises KataError naming the chapter and the files for a conflict."""
+        """The merged steps. Raises KataError naming the step and the files for a conflict."""
         start = self._merge_state((), "the starting point")
         steps = []
         for order in sorted(set().union(*self._patches)):
             number = ".".join(str(part) for part in order)
             if self._has(order, number):
-                tree = self._merge_state(order, f"chapter {number}")
+                tree = self._merge_state(order, f"step {number}")
                 steps.append(Step(number, self._merge_message(order, number), tree))
         return Series(start, tuple(steps))
 
     def _has(self, order: Order, number: str) -> bool:
-        """Whether the merged steps have a chapter: one that a side took away, they have not."""
+        """Whether the merged steps have a step: one that a side took away, they have not."""
         base, ours, theirs = (patches.get(order) for patches in self._patches)
         if base is None or (ours and theirs):
             return True
         if (ours or base) == base == (theirs or base):
             return False
-        raise self._conflict(f"chapter {number}", "one side took it away, the other changed it")
+        raise self._conflict(f"step {number}", "one side took it away, the other changed it")
 
     def _merge_state(self, order: Order, what: str) -> str:
         trees = []
@@ -571,7 +607,7 @@ class _Merge:
             return str(ours)
         if ours in (None, base):
             return str(theirs)
-        raise self._conflict(f"chapter {number}", "both sides changed the message")
+        raise self._conflict(f"step {number}", "both sides changed the message")
 
     def _conflict(self, what: str, why: str) -> KataError:
         return KataError(
@@ -590,8 +626,8 @@ def _blaming(side: str) -> Iterator[None]:
         raise KataError(f"the steps of {side}: {error}") from error
 
 
-_NUMBER = re.compile(r"[0-9]+\.[0-9]+")
-_SUBJECT = re.compile(r"([0-9]+\.[0-9]+): \S")
+_NAME = re.compile(r"([0-9]+\.[0-9]+)/([0-9]+)-[a-z0-9-]+\.patch")
+_SUBJECT = re.compile(r"([0-9]+\.[0-9]+\.[0-9]+): \S")
 _UNWANTED = {
     b"index ": "index lines",
     b"similarity index ": "renames",
@@ -605,6 +641,12 @@ def _order(number: str) -> Order:
     return tuple(int(part) for part in number.split("."))
 
 
+def _number(path: Path) -> str:
+    """The number of a patch by its path; empty if that is none of a task."""
+    found = _NAME.fullmatch(f"{path.parent.name}/{path.name}")
+    return f"{found[1]}.{found[2]}" if found else ""
+
+
 def _read_patch(path: Path) -> Patch:
     """Raises KataError for a file that is not a message, a line `---`, and a diff."""
     parts = _parted(path.read_bytes())
@@ -614,7 +656,7 @@ def _read_patch(path: Path) -> Patch:
         message = parts[0].decode()
     except UnicodeDecodeError as error:
         raise KataError(f"{path}: the message is not UTF-8: {error.reason}") from error
-    return Patch(path.stem, message.strip("\n"), parts[1])
+    return Patch(_number(path), message.strip("\n"), parts[1])
 
 
 def _parted(text: bytes) -> list[bytes]:
@@ -694,7 +736,7 @@ def _commits(git: Git, series: Series, head: str) -> str:
 def _read_branch(git: Git, branch: str) -> Series:
     """The steps as the commits of a branch have them.
 
-    Raises KataError unless each commit after the start is one chapter's, in `mydocker/` alone.
+    Raises KataError unless each commit after the start is one task's, in `mydocker/` alone.
     """
     start, *commits = _commits_since_start(git, branch)
     for commit in (start, *commits):
@@ -703,7 +745,7 @@ def _read_branch(git: Git, branch: str) -> Series:
     for commit in commits:
         subject = _SUBJECT.match(commit.message)
         if subject is None:
-            raise KataError(f"{commit.name} is no chapter's: a subject is of the form '3.1: ...'")
+            raise KataError(f"{commit.name} is no task's: a subject is of the form '3.1.2: ...'")
         tree = git.subtree(commit.id, "mydocker")
         steps.append(Step(subject[1], commit.message, tree))
     return Series(git.subtree(start.id, "mydocker"), tuple(steps))
@@ -763,9 +805,9 @@ def _diffs(git: Git, series: Series) -> list[Patch]:
         diff = git.patch(before, step.tree, "mydocker/")
         patch = Patch(step.number, step.message, diff)
         if not patch.diff:
-            raise KataError(f"chapter {step.number} changes nothing")
+            raise KataError(f"step {step.number} changes nothing")
         if _parted(patch.text()) != [patch.message.encode(), patch.diff]:
-            raise KataError(f"chapter {step.number}: the message contains what looks like a patch")
+            raise KataError(f"step {step.number}: the message contains what looks like a patch")
         patches.append(patch)
         before = step.tree
     return patches

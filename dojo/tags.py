@@ -1,6 +1,12 @@
-"""The tags: `git checkout 3.2` is chapter 3.2 done, `git checkout 3.2-start` where it begins."""
+"""The tags: `git checkout 3.2` is chapter 3.2 done, `git checkout 3.2-start` where it begins.
 
-from dojo.catalogue import Catalogue
+And `git checkout 3.2-task-2` is where task 2 is done.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from dojo.catalogue import Catalogue, Chapter
 from dojo.git import ADDRESS, Git
 from dojo.steps import Steps
 
@@ -8,7 +14,7 @@ KEPT = "kept: it is not the kata's"
 
 
 def make_tags(catalogue: Catalogue, steps: Steps) -> list[tuple[str, str]]:
-    """Make the tags `N` and `N-start` of every chapter; return each with what became of it.
+    """Make the tags `N`, `N-start` and `N-task-K` of every chapter; return what became of each.
 
     A tag is a commit on main's, with main's tree and its date, but for `mydocker/`: so that it is
     the same commit whenever it is made, until main changes. The steps are those that main has, not
@@ -34,14 +40,21 @@ def _commits(git: Git, main: str, catalogue: Catalogue, steps: Steps) -> dict[st
     date = git.date(main)
     commits = {}
     for chapter in catalogue.chapters:
-        for name, what, folder in (
-            (f"{chapter.number}-start", "begins", steps.start(chapter)),
-            (chapter.number, "is done", steps.state(chapter)),
-        ):
+        for name, what, folder in _states(chapter, steps):
             tree = git.graft(main, "mydocker", git.tree_of(folder / "mydocker"))
-            message = f"{_subject(name)} chapter {chapter.number} {what}"
+            message = f"{_subject(name)} {what}"
             commits[name] = git.commit_tree(tree, [main], message, date)
     return commits
+
+
+def _states(chapter: Chapter, steps: Steps) -> Iterator[tuple[str, str, Path]]:
+    """The tags of a chapter: name, what is there, and the folder that has it."""
+    yield f"{chapter.number}-start", f"chapter {chapter.number} begins", steps.start(chapter)
+    for patch in steps.patches(chapter):
+        task = int(patch.number.rsplit(".", 1)[1])
+        what = f"task {task} of chapter {chapter.number} is done"
+        yield f"{chapter.number}-task-{task}", what, steps.state(chapter, task)
+    yield chapter.number, f"chapter {chapter.number} is done", steps.state(chapter)
 
 
 def _tags(git: Git) -> dict[str, tuple[str, bool]]:

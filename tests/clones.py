@@ -47,9 +47,16 @@ STATES["3.3"] = STATES["3.2"] | {
 }
 
 MESSAGES = {
-    "3.1": "3.1: run a process that believes it is alone\n\nThe first namespaces: un début.",
-    "3.2": "3.2: give it no more than its share\n\nA cgroup — le début.\n\n---\n\nAnd more.",
-    "3.3": "3.3: a pipe",
+    "3.1": "3.1.1: run a process that's alone\n\nThe first namespaces: un début.",
+    "3.2": "3.2.1: give it no more than its share\n\nA cgroup — le début.\n\n---\n\nAnd more.",
+    "3.3": "3.3.1: a pipe",
+}
+
+# Where the patches are stored, below solutions/steps/.
+PATCHES = {
+    "3.1": "3.1/1-run-a-process-thats-alone.patch",
+    "3.2": "3.2/1-give-it-no-more-than-its-share.patch",
+    "3.3": "3.3/1-a-pipe.patch",
 }
 
 
@@ -96,7 +103,8 @@ def _write_files(root: Path) -> None:
 def write_chapter(root: Path, number: str) -> None:
     write(
         root / "chapters" / number.replace(".", "_") / "chapter.toml",
-        f'number = "{number}"\ntitle = "run"\nline = "."\nneeds = []\ntasks = []\n'.encode(),
+        f'number = "{number}"\ntitle = "run"\nline = "."\nneeds = []\n'
+        'tasks = ["One", "Two"]\n'.encode(),
     )
 
 
@@ -122,7 +130,7 @@ def write_patches(folder: Path) -> None:
         diff = git(scratch, "diff", "--no-renames", "--text", "--histogram", *between)
         lines = [line for line in diff.split(b"\n") if not line.startswith(b"index ")]
         text = MESSAGES[number].encode() + b"\n---\n" + b"\n".join(lines)
-        write(folder / f"{number}.patch", text)
+        write(folder / PATCHES[number], text)
     shutil.rmtree(scratch)
 
 
@@ -157,6 +165,22 @@ ENVIRONMENT = {
 
 def steps_of(clone: Clone) -> Steps:
     return Steps(Catalogue(clone))
+
+
+SECOND_TASK: Contents = {"second.py": b"SECOND = 2\nTHIRD = 3\n"}
+
+
+def add_a_second_task(clone: Clone) -> None:
+    """Give chapter 3.3 a second task, in main's next commit."""
+    steps = steps_of(clone)
+    place = steps.open()
+    write_contents(place / "mydocker", SECOND_TASK)
+    git(place, "add", "--all")
+    git(place, "commit", "--quiet", "--message=3.3.2: a second task")
+    steps.save()
+    git(clone.root, "worktree", "remove", "--force", str(place))
+    git(clone.root, "branch", "--quiet", "-D", "steps")
+    commit_all(clone)
 
 
 def commit_all(clone: Clone, message: str = "A change") -> None:

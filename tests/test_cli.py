@@ -17,7 +17,7 @@ from dojo.clone import Clone
 from dojo.errors import KataError
 from dojo.machine import Ability
 from dojo.teeth import rebase
-from tests.clones import STATES, contents_of, expected, git, make_clone
+from tests.clones import PATCHES, STATES, add_a_second_task, contents_of, expected, git, make_clone
 from tests.learners import HINTS, LESSON, Learner, kata, make_learner
 
 Types = Callable[..., Result]
@@ -368,9 +368,15 @@ def test_a_diff_in_a_pipe_is_the_patch_to_the_byte(
 ) -> None:
     there = make_clone(tmp_path / "clone")
     types = typed(there)
-    for number in STATES:
-        patch = (there.solutions / "steps" / f"{number}.patch").read_bytes()
+    add_a_second_task(there)
+    for number in ("3.1", "3.2"):
+        patch = (there.solutions / "steps" / PATCHES[number]).read_bytes()
         assert types("diff", number).stdout_bytes == patch
+    second = (there.solutions / "steps/3.3/2-a-second-task.patch").read_bytes()
+    assert types("diff", "3.3", "--task", "2").stdout_bytes == second
+    assert types("diff", "3.3").stdout_bytes.endswith(b"\n" + second)
+    refused(types("diff", "3.2", "--task", "2"), "task 2 of 3.2 has no step of its own")
+    refused(types("diff", "3.2", "--task", "9"), "no task 9", "there are 2")
     first = types("diff", "3.1").stdout_bytes
     (tmp_path / "3.1.patch").write_bytes(first)
     git(there.root, "apply", str(tmp_path / "3.1.patch"))
@@ -379,7 +385,7 @@ def test_a_diff_in_a_pipe_is_the_patch_to_the_byte(
 
 def test_a_diff_is_coloured_on_a_terminal() -> None:
     shown = on_a_terminal("diff", "3.1", PAGER="head -n 1000")
-    assert plain(shown).startswith("3.1: ")
+    assert plain(shown).startswith("3.1.1: ")
     assert "\x1b[32m+import os" in shown
 
 
@@ -394,6 +400,30 @@ def test_goto_saves_and_says_where(tmp_path: Path, typed: Callable[[Clone], Type
     assert "./kata read 3.2" in result.stdout
     assert contents_of(there.learner) == expected(STATES["3.1"])
     assert progress.load(there).at == "3.2"
+
+
+def test_goto_goes_to_a_task(tmp_path: Path, typed: Callable[[Clone], Types]) -> None:
+    there = make_clone(tmp_path / "clone")
+    add_a_second_task(there)
+    types = typed(there)
+    shown = types("goto", "3.3", "--task", "2").stdout
+    assert "now where task 2 of chapter 3.3 begins" in shown
+    assert contents_of(there.learner) == expected(STATES["3.3"])
+    subject = git(there.root, "log", "-1", "--format=%s")
+    assert subject == b"3.3: where task 2 begins\n"
+    refused(types("goto", "3.3", "--task", "3"), "no task 3", "there are 2")
+    assert contents_of(there.learner) == expected(STATES["3.3"])
+
+
+def test_steps_are_listed_with_their_lines(tmp_path: Path, typed: Callable[[Clone], Types]) -> None:
+    there = make_clone(tmp_path / "clone")
+    add_a_second_task(there)
+    shown = typed(there)("steps", "list", "3.3").stdout.splitlines()
+    assert [line.split() for line in shown[1:]] == [
+        ["3.3", "8", "run"],
+        ["3.3.1", "6", "a", "pipe"],
+        ["3.3.2", "2", "a", "second", "task"],
+    ]
 
 
 def test_goto_that_is_refused_changes_nothing_that_is_remembered(
@@ -415,6 +445,7 @@ def test_tags_are_listed_with_what_became_of_them(
     first = types("tags").stdout.splitlines()
     assert "3.1: new" in first
     assert "3.3-start: new" in first
+    assert "3.3-task-1: new" in first
     assert types("tags").stdout.splitlines() == [line.replace("new", "same") for line in first]
     assert b"3.2-start" in git(there.root, "tag")
 
@@ -427,10 +458,10 @@ def test_steps_verify_says_yes_or_what_is_wrong(
     good = types("steps", "verify")
     assert (good.exit_code, good.stderr) == (0, "")
     assert "3 chapters" in good.stdout
-    (there.solutions / "steps/3.2.patch").unlink()
+    (there.solutions / "steps" / PATCHES["3.2"]).unlink()
     bad = types("steps", "verify")
     assert (bad.exit_code, bad.stdout) == (1, "")
-    assert "kata: chapter 3.2 has no solutions/steps/3.2.patch\n" in bad.stderr
+    assert "kata: chapter 3.2 has no step in solutions/steps/3.2/\n" in bad.stderr
     assert "Traceback" not in bad.stderr
 
 
@@ -448,7 +479,7 @@ def test_steps_are_opened_edited_and_saved(tmp_path: Path, typed: Callable[[Clon
     saved = types("steps", "save")
     assert saved.stdout.splitlines() == [
         "changed: solutions/mydocker/carriage.txt",
-        "changed: solutions/steps/3.3.patch",
+        f"changed: solutions/steps/{PATCHES['3.3']}",
     ]
 
 

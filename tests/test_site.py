@@ -173,8 +173,9 @@ def test_hints_are_folded(site: Path) -> None:
 
 @pytest.mark.parametrize("chapter", CATALOGUE.chapters, ids=lambda chapter: chapter.number)
 def test_a_step_has_every_line_of_its_patch(site: Path, chapter: Any) -> None:
-    patch = Steps(CATALOGUE).patch(chapter).splitlines()
-    lines = [line for line in patch if not line.startswith(("+++ ", "--- "))]
+    diffs = [patch.diff.decode() for patch in Steps(CATALOGUE).patches(chapter)]
+    lines = [line for diff in diffs for line in diff.splitlines()]
+    lines = [line for line in lines if not line.startswith(("+++ ", "--- "))]
     page = (site / f"chapters/{chapter.folder.name}/step.html").read_text()
     for sign, kind in (("+", "added"), ("-", "removed")):
         rows = re.findall(rf'<tr class="{kind}">.*?<td class="line">(.*?)</td>', page, re.S)

@@ -1,7 +1,8 @@
 """Every state of the reference against every chapter's tests.
 
 A state passes the tests of its own chapter and of all before it. It fails those of the chapters
-after it, every one but the guards: a test that is green without its step tests nothing.
+after it, every one but the guards: a test that is green without its step tests nothing. The same
+within a chapter: where task K is done, the tests of tasks 1 to K pass, and those of K + 1 fail.
 
 All of it takes long, so what follows from the rest is left to `--whole`: that a state two or more
 chapters before a chapter fails its tests, and that one in the middle passes those of each chapter
@@ -58,6 +59,41 @@ def test_a_state_passes_what_it_can_and_fails_what_it_cannot(
     wanted = {"passed", "skipped"} if reached else {"failed", "skipped"}
     wrong = {name: o.result for name, o in outcomes.items() if o.result not in wanted}
     assert not wrong, f"{wrong}\n{output}"
+
+
+TASKS = [
+    pytest.param(chapter, task, id=f"{chapter.number}-{task}")
+    for chapter in CATALOGUE.chapters
+    for task in range(1, len(chapter.tasks))
+    if len(Steps(CATALOGUE).patches(chapter)) > 1
+]
+
+
+def what_goes_into_a_task(chapter: Chapter, task: int) -> list[Path]:
+    return [*proofs.files_of(chapter), Steps(CATALOGUE).state(chapter, task)]
+
+
+@pytest.mark.proof(of=what_goes_into_a_task)
+@pytest.mark.parametrize(("chapter", "task"), TASKS)
+def test_a_task_is_done_without_those_that_come_later(
+    chapter: Chapter, task: int, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    strict = ["--strict-lab"] if request.config.getoption("--strict-lab") else []
+    state = Steps(CATALOGUE).state(chapter, task)
+    (tmp_path / "done").mkdir()
+    done, output = run_chapter(chapter, state, tmp_path / "done", f"--up-to-task={task}", *strict)
+
+    wrong = {name: o.result for name, o in done.items() if o.result not in ("passed", "skipped")}
+    assert not wrong, f"of tasks 1 to {task}: {wrong}\n{output}"
+
+    options = [f"--up-to-task={task + 1}", "-m", "not guard", *strict]
+    both, output = run_chapter(chapter, state, tmp_path, *options)
+    wrong = {
+        name: o.result
+        for name, o in both.items()
+        if name not in done and o.result not in ("failed", "skipped")
+    }
+    assert not wrong, f"of task {task + 1}, which is not done: {wrong}\n{output}"
 
 
 @cache

@@ -18,8 +18,11 @@ from dojo.steps import Steps
 from tests.clones import (
     ENVIRONMENT,
     MESSAGES,
+    PATCHES,
+    SECOND_TASK,
     START,
     STATES,
+    add_a_second_task,
     commit_all,
     contents_of,
     expected,
@@ -64,8 +67,23 @@ class TestStates:
 
     def test_message_and_patch_are_the_chapters(self, steps: Steps) -> None:
         second = steps.catalogue.chapter("3.2")
-        assert steps.message(second) == MESSAGES["3.2"]
-        assert steps.patch(second).startswith("diff --git a/mydocker/cgroups/__init__.py")
+        (patch,) = steps.patches(second)
+        assert patch.message == MESSAGES["3.2"]
+        assert patch.subject == "give it no more than its share"
+        assert patch.diff.startswith(b"diff --git a/mydocker/cgroups/__init__.py")
+
+    def test_a_task_begins_where_the_one_before_ends(self, clone: Clone, steps: Steps) -> None:
+        add_a_second_task(clone)
+        third = steps.catalogue.chapter("3.3")
+        before, done = steps.start(third, task=2), steps.state(third)
+        assert before == steps.state(third, task=1)
+        assert contents_of(before / "mydocker") == expected(STATES["3.3"])
+        assert contents_of(done / "mydocker") == expected(STATES["3.3"] | SECOND_TASK)
+        assert done == steps.state(third, task=2)
+        assert [patch.number for patch in steps.patches(third)] == ["3.3.1", "3.3.2"]
+        assert [patch.subject for patch in steps.patches(third, task=2)] == ["a second task"]
+        assert steps.patches(steps.catalogue.chapter("3.2"), task=2) == []
+        assert [patch.added() for patch in steps.patches(third)] == [6, 2]
 
     def test_neither_the_learners_files_nor_head_matter(self, clone: Clone, steps: Steps) -> None:
         write(clone.learner / "cli.py", b"broken(")
@@ -135,14 +153,16 @@ class TestStates:
         cli = clone.solutions / "mydocker" / "cli.py"
         write(cli, cli.read_bytes().replace(b"print(3.3", b"print(3.4"))
         assert steps.state(steps.catalogue.chapter("3.3"))
-        with pytest.raises(KataError, match=r"chapter 3\.3: .*3\.3\.patch.*backwards.*cli\.py"):
+        with pytest.raises(
+            KataError, match=r"step 3\.3\.1: .*3\.3/1-a-pipe\.patch.*backwards.*cli\.py"
+        ):
             steps.state(steps.catalogue.chapter("3.1"))
 
     def test_a_missing_patch_is_named(self, clone: Clone, steps: Steps) -> None:
         second = steps.catalogue.chapter("3.2")
         assert steps.state(second)
-        (clone.solutions / "steps" / "3.2.patch").unlink()
-        with pytest.raises(KataError, match=r"3\.2 has no step: .*3\.2\.patch is missing"):
+        (clone.solutions / "steps" / PATCHES["3.2"]).unlink()
+        with pytest.raises(KataError, match=r"3\.2 has no step: there is no patch in .*/3\.2"):
             steps.state(second)
 
     def test_without_git_there_is_one_clear_line(
@@ -161,16 +181,34 @@ class TestVerify:
     def test_all_problems_are_told_at_once(self, clone: Clone, steps: Steps) -> None:
         assert steps.verify() == []
         folder = clone.solutions / "steps"
-        first = (folder / "3.1.patch").read_bytes()
-        write(folder / "3.1.patch", first.replace(b"3.1: run", b"Run"))
-        (folder / "3.2.patch").unlink()
-        write(folder / "3.9.patch", first)
-        write(folder / "3.3.patch", b"no line of dashes\n")
+        first = (folder / PATCHES["3.1"]).read_bytes()
+        write(folder / PATCHES["3.1"], first.replace(b"3.1.1: run", b"Run"))
+        (folder / PATCHES["3.2"]).unlink()
+        write(folder / "3.9" / "1-none.patch", first)
+        write(folder / "3.3.patch", first)
+        write(folder / "3.3" / "2-another.patch", first)
+        write(folder / "3.3" / "3-another.patch", first)
+        write(folder / PATCHES["3.3"], b"no line of dashes\n")
         problems = "\n".join(steps.verify())
-        assert "chapter 3.2 has no solutions/steps/3.2.patch" in problems
-        assert "solutions/steps/3.9.patch belongs to no chapter" in problems
-        assert "3.1.patch: the subject is 'Run a process" in problems
-        assert "3.3.patch: no line `---`" in problems
+        assert "chapter 3.2 has no step in solutions/steps/3.2/" in problems
+        for name in ("3.9/1-none", "3.3", "3.3/3-another"):
+            assert f"solutions/steps/{name}.patch belongs to no task" in problems
+        assert f'{PATCHES["3.1"]}: the subject is "Run a process' in problems
+        assert f"{PATCHES['3.3']}: no line `---`" in problems
+        assert '3.3/2-another.patch: the subject is "3.1.1: run a process' in problems
+
+    def test_two_patches_of_a_task(self, clone: Clone, steps: Steps) -> None:
+        folder = clone.solutions / "steps" / "3.3"
+        shutil.copy(folder / "1-a-pipe.patch", folder / "1-another.patch")
+        problems = "\n".join(steps.verify())
+        assert "3.3/1-a-pipe.patch and solutions/steps/3.3/1-another.patch are both" in problems
+
+    def test_a_patch_is_named_by_its_subject(self, clone: Clone, steps: Steps) -> None:
+        path = clone.solutions / "steps" / PATCHES["3.3"]
+        path.rename(path.with_name("1-a-socket.patch"))
+        assert steps.verify() == [
+            "solutions/steps/3.3/1-a-socket.patch: by its subject it is called 3.3/1-a-pipe.patch"
+        ]
 
     @pytest.mark.parametrize(
         ("old", "new", "problem"),
@@ -194,10 +232,14 @@ class TestVerify:
     def test_what_a_patch_must_not_be(
         self, clone: Clone, steps: Steps, old: bytes, new: bytes, problem: str
     ) -> None:
-        path = clone.solutions / "steps" / "3.1.patch"
+        path = clone.solutions / "steps" / PATCHES["3.1"]
         assert old in path.read_bytes()
         write(path, path.read_bytes().replace(old, new))
-        told = [line for line in steps.verify() if line.startswith("solutions/steps/3.1.patch: ")]
+        told = [
+            line
+            for line in steps.verify()
+            if line.startswith(f"solutions/steps/{PATCHES['3.1']}: ")
+        ]
         assert any(problem in line for line in told)
 
     def test_the_start_is_mydocker_on_main(self, clone: Clone, steps: Steps) -> None:
@@ -230,9 +272,11 @@ class TestVerify:
         diff = b"diff --git a/mydocker/twice.py b/mydocker/twice.py\n"
         diff += b"--- a/mydocker/twice.py\n+++ b/mydocker/twice.py\n" + hunk
         write(clone.solutions / "mydocker" / "twice.py", b"a\nb\n" * 4 + b"end\n" + b"a\nb\n" * 2)
-        path = clone.solutions / "steps" / "3.3.patch"
+        path = clone.solutions / "steps" / PATCHES["3.3"]
         write(path, path.read_bytes() + diff)
-        assert any("3.3.patch forwards is not what it is backwards" in p for p in steps.verify())
+        assert any(
+            "3.3/1-a-pipe.patch forwards is not what it is backwards" in p for p in steps.verify()
+        )
 
 
 class TestOpen:
@@ -277,7 +321,7 @@ class TestOpen:
 
     def test_an_edited_branch_is_not_lost(self, clone: Clone, steps: Steps) -> None:
         place = steps.open()
-        git(place, "commit", "--quiet", "--amend", "--message=3.3: another message")
+        git(place, "commit", "--quiet", "--amend", "--message=3.3.1: another message")
         edited = git(clone.root, "rev-parse", "steps")
         git(clone.root, "worktree", "remove", "--force", str(place))
         with pytest.raises(KataError, match="branch steps has other steps than the patches"):
@@ -364,7 +408,7 @@ def amend(place: Path, number: str, name: str, data: bytes) -> None:
     """Amend a chapter's commit as a contributor does."""
     write(place / name, data)
     git(place, "add", "--all")
-    target = git(place, "log", "--format=%H", f"--grep=^{number}: ").decode().strip()
+    target = git(place, "log", "--format=%H", f"--grep=^{number}.1: ").decode().strip()
     git(place, "commit", "--quiet", f"--fixup={target}")
     git(place, "rebase", "--quiet", "-i", "--autosquash", f"{target}~")
 
@@ -391,12 +435,12 @@ class TestSave:
     def test_an_early_step_is_amended_and_all_later_ones_follow(
         self, clone: Clone, steps: Steps
     ) -> None:
-        second, third = ((clone.solutions / "steps" / f"{n}.patch") for n in ("3.2", "3.3"))
+        second, third = ((clone.solutions / "steps" / PATCHES[n]) for n in ("3.2", "3.3"))
         write(clone.solutions / "steps" / "README", b"not a patch")
         kept = second.read_bytes(), third.read_bytes()
         place = steps.open()
         amend(place, "3.1", "mydocker/linux.py", START["linux.py"] + b"\nNEW = 1\n")
-        assert steps.save() == ["solutions/mydocker/linux.py", "solutions/steps/3.1.patch"]
+        assert steps.save() == ["solutions/mydocker/linux.py", f"solutions/steps/{PATCHES['3.1']}"]
         assert steps.verify() == []
         assert kept == (second.read_bytes(), third.read_bytes())
         assert (clone.solutions / "steps" / "README").read_bytes() == b"not a patch"
@@ -408,10 +452,11 @@ class TestSave:
 
     def test_a_message_is_edited(self, clone: Clone, steps: Steps) -> None:
         place = steps.open()
-        git(place, "commit", "--amend", "--quiet", "--message=3.3: größer\n\n# not a comment")
-        assert steps.save() == ["solutions/steps/3.3.patch"]
-        third = steps.catalogue.chapter("3.3")
-        assert steps.message(third) == "3.3: größer\n\n# not a comment"
+        git(place, "commit", "--amend", "--quiet", "--message=3.3.1: größer\n\n# not a comment")
+        new = "solutions/steps/3.3/1-gr-er.patch"
+        assert steps.save() == [f"solutions/steps/{PATCHES['3.3']}", new]
+        (third,) = steps.patches(steps.catalogue.chapter("3.3"))
+        assert third.message == "3.3.1: größer\n\n# not a comment"
         assert steps.verify() == []
 
     def test_modes_links_and_bytes_survive(self, clone: Clone, steps: Steps) -> None:
@@ -436,15 +481,20 @@ class TestSave:
         place = steps.open()
         write(place / "mydocker" / "detach.py", b"4.1\n")
         git(place, "add", "--all")
-        git(place, "commit", "--quiet", "--message=4.1: detach")
+        git(place, "commit", "--quiet", "--message=4.1.1: detach")
         before = snapshot(clone)
-        with pytest.raises(KataError, match=r"chapter 4\.1's, but no chapters/\*/chapter\.toml is"):
+        with pytest.raises(
+            KataError, match=r"step 4\.1\.1's, but no chapters/\*/chapter\.toml has"
+        ):
             steps.save()
         assert snapshot(clone) == before
         write_chapter(clone.root, "4.1")
         steps = steps_of(clone)
-        assert steps.verify() == ["chapter 4.1 has no solutions/steps/4.1.patch"]
-        assert steps.save() == ["solutions/mydocker/detach.py", "solutions/steps/4.1.patch"]
+        assert steps.verify() == ["chapter 4.1 has no step in solutions/steps/4.1/"]
+        assert steps.save() == [
+            "solutions/mydocker/detach.py",
+            "solutions/steps/4.1/1-detach.patch",
+        ]
         assert steps.verify() == []
 
     def test_mydocker_follows_a_new_start(self, clone: Clone, steps: Steps) -> None:
@@ -468,7 +518,7 @@ class TestSave:
     def test_from_a_worktree_elsewhere(self, clone: Clone, steps: Steps, tmp_path: Path) -> None:
         place = steps.open(tmp_path / "else where")
         amend(place, "3.2", "mydocker/new.py", b"new\n")
-        assert steps.save() == ["solutions/mydocker/new.py", "solutions/steps/3.2.patch"]
+        assert steps.save() == ["solutions/mydocker/new.py", f"solutions/steps/{PATCHES['3.2']}"]
 
     @pytest.mark.parametrize("moment", range(4))
     def test_a_failure_in_the_middle_leaves_all_as_it_was(
@@ -495,7 +545,7 @@ class TestSave:
         monkeypatch.undo()
         assert snapshot(clone) == before
         assert steps.verify() == []
-        assert steps.save() == ["solutions/mydocker/linux.py", "solutions/steps/3.1.patch"]
+        assert steps.save() == ["solutions/mydocker/linux.py", f"solutions/steps/{PATCHES['3.1']}"]
 
 
 class TestSaveRefuses:
@@ -526,7 +576,7 @@ class TestSaveRefuses:
         git(place, "rebase", "-i", "--autosquash", f"{target}~", check=False)
         message = self.refusal(clone, steps)
         assert "a rebase is not finished" in message
-        assert "3.1: run a process" in message
+        assert "3.1.1: run a process" in message
         assert "conflicts in mydocker/cli.py" in message
         with pytest.raises(KataError, match="open already"):
             steps.open()
@@ -552,7 +602,7 @@ class TestSaveRefuses:
         place = self.open(steps)
         amend(place, "3.2", "chapters/3_2/README.md", b"new\n")
         message = self.refusal(clone, steps)
-        assert "3.2: give it" in message
+        assert "3.2.1: give it" in message
         assert "touches chapters/3_2/README.md: a step touches mydocker/ alone" in message
 
     def test_a_fixup_left_over(self, clone: Clone, steps: Steps) -> None:
@@ -561,7 +611,7 @@ class TestSaveRefuses:
         git(place, "add", "--all")
         git(place, "commit", "--quiet", "--fixup=HEAD")
         message = self.refusal(clone, steps)
-        assert "fixup! 3.3: a pipe" in message
+        assert "fixup! 3.3.1: a pipe" in message
         assert "rebase -i --autosquash" in message
 
     def test_a_merge_commit(self, clone: Clone, steps: Steps) -> None:
@@ -570,9 +620,9 @@ class TestSaveRefuses:
         git(place, "commit", "--quiet", "--allow-empty", "--message=side")
         side = git(place, "rev-parse", "HEAD").decode().strip()
         git(place, "checkout", "--quiet", "steps")
-        git(place, "merge", "--quiet", "--no-ff", "--message=3.4: merge", side)
+        git(place, "merge", "--quiet", "--no-ff", "--message=3.4.1: merge", side)
         message = self.refusal(clone, steps)
-        assert "3.4: merge" in message
+        assert "3.4.1: merge" in message
         assert "is a merge" in message
 
     def test_a_missing_chapter(self, clone: Clone, steps: Steps) -> None:
@@ -584,8 +634,15 @@ class TestSaveRefuses:
         place = self.open(steps)
         write(place / "mydocker" / "new.py", b"new\n")
         git(place, "add", "--all")
-        git(place, "commit", "--quiet", "--message=3.3: again")
-        assert "chapter 3.3 has 2 commits: squash them" in self.refusal(clone, steps)
+        git(place, "commit", "--quiet", "--message=3.3.1: again")
+        assert "step 3.3.1 has 2 commits: squash them" in self.refusal(clone, steps)
+
+    def test_a_task_that_is_not_there(self, clone: Clone, steps: Steps) -> None:
+        place = self.open(steps)
+        write(place / "mydocker" / "new.py", b"new\n")
+        git(place, "add", "--all")
+        git(place, "commit", "--quiet", "--message=3.3.3: again")
+        assert "step 3.3.3's, but no chapters/*/chapter.toml" in self.refusal(clone, steps)
 
     def test_chapters_out_of_order(self, clone: Clone, steps: Steps) -> None:
         place = self.open(steps)
@@ -593,26 +650,26 @@ class TestSaveRefuses:
         for number in ("3.3", "3.2"):
             write(place / "mydocker" / f"{number}.py", b"new\n")
             git(place, "add", "--all")
-            git(place, "commit", "--quiet", f"--message={number}: x")
+            git(place, "commit", "--quiet", f"--message={number}.1: x")
         message = self.refusal(clone, steps)
-        assert "the commit of chapter 3.2 comes after that of 3.3" in message
+        assert "the commit of step 3.2.1 comes after that of 3.3.1" in message
 
     def test_a_commit_that_is_no_chapters(self, clone: Clone, steps: Steps) -> None:
         place = self.open(steps)
         git(place, "commit", "--quiet", "--amend", "--message=a pipe")
         message = self.refusal(clone, steps)
         assert "'a pipe'" in message
-        assert "no chapter's" in message
+        assert "no task's" in message
 
     def test_a_chapter_that_changes_nothing(self, clone: Clone, steps: Steps) -> None:
         place = self.open(steps)
         git(place, "reset", "--quiet", "--hard", "HEAD~")
-        git(place, "commit", "--quiet", "--allow-empty", "--message=3.3: a pipe")
-        assert "chapter 3.3 changes nothing" in self.refusal(clone, steps)
+        git(place, "commit", "--quiet", "--allow-empty", "--message=3.3.1: a pipe")
+        assert "step 3.3.1 changes nothing" in self.refusal(clone, steps)
 
     def test_a_message_that_would_be_read_as_a_patch(self, clone: Clone, steps: Steps) -> None:
         place = self.open(steps)
-        message = "3.3: a pipe\n\nlike\n---\ndiff --git a/x b/x"
+        message = "3.3.1: a pipe\n\nlike\n---\ndiff --git a/x b/x"
         git(place, "commit", "--quiet", "--amend", f"--message={message}")
         assert "contains what looks like a patch" in self.refusal(clone, steps)
 
@@ -663,8 +720,8 @@ class TestRebase:
         assert changed == [
             "solutions/mydocker/linux.py",
             "solutions/mydocker/new.py",
-            "solutions/steps/3.1.patch",
-            "solutions/steps/3.2.patch",
+            f"solutions/steps/{PATCHES['3.1']}",
+            f"solutions/steps/{PATCHES['3.2']}",
         ]
         assert steps.verify() == []
         first, second, _ = (steps.state(c) / "mydocker" for c in steps.catalogue.chapters)
@@ -681,10 +738,10 @@ class TestRebase:
         write_chapter(clone.root, "4.1")
         steps = steps_of(clone)
         place = steps.open()
-        git(place, "commit", "--quiet", "--amend", "--message=3.3: said better")
+        git(place, "commit", "--quiet", "--amend", "--message=3.3.1: said better")
         write(place / "mydocker" / "detach.py", b"4.1\n")
         git(place, "add", "--all")
-        git(place, "commit", "--quiet", "--message=4.1: detach")
+        git(place, "commit", "--quiet", "--message=4.1.1: detach")
         change_start(place, chapters=4)
         steps.save()
         self.drop(clone)
@@ -695,7 +752,7 @@ class TestRebase:
         place = steps.open()
         write(place / "mydocker" / "ours.py", b"3.4\n")
         git(place, "add", "--all")
-        git(place, "commit", "--quiet", "--message=3.4: ours")
+        git(place, "commit", "--quiet", "--message=3.4.1: ours")
         steps.save()
         self.drop(clone)
         commit_all(clone)
@@ -704,17 +761,18 @@ class TestRebase:
         assert steps.rebase("theirs") == [
             "solutions/mydocker/detach.py",
             "solutions/mydocker/linux.py",
-            "solutions/steps/3.3.patch",
-            "solutions/steps/4.1.patch",
+            f"solutions/steps/{PATCHES['3.3']}",
+            "solutions/steps/3.3/1-said-better.patch",
+            "solutions/steps/4.1/1-detach.patch",
             "mydocker/linux.py",
         ]
         assert steps.verify() == []
-        assert [steps.message(chapter) for chapter in steps.catalogue.chapters] == [
+        assert [steps.patches(c)[0].message for c in steps.catalogue.chapters] == [
             MESSAGES["3.1"],
             MESSAGES["3.2"],
-            "3.3: said better",
-            "3.4: ours",
-            "4.1: detach",
+            "3.3.1: said better",
+            "3.4.1: ours",
+            "4.1.1: detach",
         ]
 
     def test_a_chapter_that_was_taken_away_stays_away(self, clone: Clone) -> None:
@@ -725,12 +783,15 @@ class TestRebase:
         git(steps.open(), "reset", "--quiet", "--hard", "HEAD~")
         shutil.rmtree(clone.chapters / "3_3")
         steps = steps_of(clone)
-        assert "solutions/steps/3.3.patch" in steps.save()
+        assert f"solutions/steps/{PATCHES['3.3']}" in steps.save()
         self.drop(clone)
         commit_all(clone)
-        with pytest.raises(KataError, match=r"chapter 3\.3: one side took it away, the other cha"):
+        with pytest.raises(KataError, match=r"step 3\.3\.1: one side took it away, the other cha"):
             steps.rebase("other")
-        assert steps.rebase("theirs") == ["solutions/mydocker/new.py", "solutions/steps/3.1.patch"]
+        assert steps.rebase("theirs") == [
+            "solutions/mydocker/new.py",
+            f"solutions/steps/{PATCHES['3.1']}",
+        ]
         assert steps.verify() == []
         assert [chapter.number for chapter in steps.catalogue.chapters] == ["3.1", "3.2"]
 
@@ -743,7 +804,7 @@ class TestRebase:
             steps_of(clone).rebase("theirs")
         assert snapshot(clone) == before
         message = str(raised.value)
-        assert "conflict in chapter 3.2: both sides changed mydocker/linux.py;" in message
+        assert "conflict in step 3.2.1: both sides changed mydocker/linux.py;" in message
         assert "nothing was written" in message
         assert "kata steps open" in message
         assert "\n" not in message
@@ -753,11 +814,11 @@ class TestRebase:
             git(clone.root, "checkout", "--quiet", "-b", branch, "main")
             steps = steps_of(clone)
             place = steps.open()
-            git(place, "commit", "--quiet", "--amend", f"--message=3.3: {branch}")
+            git(place, "commit", "--quiet", "--amend", f"--message=3.3.1: {branch}")
             steps.save()
             self.drop(clone)
             commit_all(clone)
-        with pytest.raises(KataError, match=r"conflict in chapter 3\.3: both .* the message"):
+        with pytest.raises(KataError, match=r"conflict in step 3\.3\.1: both .* the message"):
             steps_of(clone).rebase("theirs")
 
     def test_uncommitted_work_is_not_overwritten(self, clone: Clone) -> None:
@@ -778,12 +839,21 @@ class TestRebase:
         with pytest.raises(KataError, match="other and HEAD have no commit in common"):
             steps_of(clone).rebase("other")
 
+    def test_a_branch_with_a_patch_for_each_chapter(self, clone: Clone) -> None:
+        git(clone.root, "checkout", "--quiet", "-b", "theirs")
+        path = clone.solutions / "steps" / PATCHES["3.1"]
+        path.rename(clone.solutions / "steps" / "3.1.patch")
+        commit_all(clone)
+        git(clone.root, "checkout", "--quiet", "main")
+        with pytest.raises(KataError, match=r"3\.1\.patch: a patch for each chapter"):
+            steps_of(clone).rebase("theirs")
+
     def test_broken_steps_of_the_branch_are_called_the_branchs(self, clone: Clone) -> None:
         git(clone.root, "checkout", "--quiet", "-b", "theirs")
         write(clone.solutions / "mydocker" / "cli.py", b"broken\n")
         commit_all(clone)
         git(clone.root, "checkout", "--quiet", "main")
-        with pytest.raises(KataError, match=r"the steps of theirs: chapter 3\.3: .*cli\.py"):
+        with pytest.raises(KataError, match=r"the steps of theirs: step 3\.3\.1: .*cli\.py"):
             steps_of(clone).rebase("theirs")
 
 
@@ -848,9 +918,11 @@ class TestSudo:
         steps = steps_of(clone)
         assert steps.verify() == []
         place = steps.open()
-        self.as_owner(place, "commit", "--quiet", "--amend", "--message=3.3: mine")
-        assert steps.save() == ["solutions/steps/3.3.patch"]
-        self.as_owner(clone.root, "commit", "--quiet", "--all", "--message=x")
+        self.as_owner(place, "commit", "--quiet", "--amend", "--message=3.3.1: mine")
+        new = "solutions/steps/3.3/1-mine.patch"
+        assert steps.save() == [f"solutions/steps/{PATCHES['3.3']}", new]
+        self.as_owner(clone.root, "add", "--all")
+        self.as_owner(clone.root, "commit", "--quiet", "--message=x")
         self.as_owner(clone.root, "branch", "theirs")
         assert steps.rebase("theirs") == []
         foreign = [path for path in clone.root.rglob("*") if path.lstat().st_uid != self.OWNER]

@@ -11,8 +11,10 @@ from dojo.learning import goto
 from dojo.steps import Steps
 from dojo.tags import KEPT, make_tags
 from tests.clones import (
+    SECOND_TASK,
     START,
     STATES,
+    add_a_second_task,
     commit_all,
     contents_of,
     expected,
@@ -23,7 +25,7 @@ from tests.clones import (
     write,
 )
 
-NAMES = ["3.1-start", "3.1", "3.2-start", "3.2", "3.3-start", "3.3"]
+NAMES = [f"{number}{end}" for number in STATES for end in ("-start", "-task-1", "")]
 
 pytestmark = pytest.mark.usefixtures("old_git")  # what it does not know is not used
 
@@ -54,7 +56,7 @@ def test_each_is_mains_tree_with_the_chapters_state(clone: Clone, steps: Steps) 
     assert tag(steps) == dict.fromkeys(NAMES, "new")
     starts = dict(zip(STATES, (START, *STATES.values()), strict=False))
     for name in NAMES:
-        number = name.removesuffix("-start")
+        number = name.split("-")[0]
         wanted = starts[number] if name.endswith("-start") else STATES[number]
         git(clone.root, "checkout", "--quiet", name)
         assert contents_of(clone.learner) == expected(wanted)
@@ -67,6 +69,17 @@ def test_each_is_mains_tree_with_the_chapters_state(clone: Clone, steps: Steps) 
         assert git(clone.root, "log", "-1", "--format=%ae %ce %cd %ad", name) == git(
             clone.root, "log", "-1", f"--format={ADDRESS} {ADDRESS} %cd %cd", "main"
         )
+
+
+def test_a_task_has_one(clone: Clone, steps: Steps) -> None:
+    add_a_second_task(clone)
+    tag(steps)
+    first, second = STATES["3.3"], STATES["3.3"] | SECOND_TASK
+    for name, contents in (("3.3-task-1", first), ("3.3-task-2", second)):
+        git(clone.root, "checkout", "--quiet", name)
+        assert contents_of(clone.learner) == expected(contents)
+    subject = git(clone.root, "log", "-1", "--format=%s", "3.3-task-1")
+    assert subject == b"3.3-task-1: mydocker/ where task 1 of chapter 3.3 is done\n"
 
 
 def test_again_they_are_the_same(clone: Clone, steps: Steps, tmp_path: Path) -> None:
@@ -155,7 +168,7 @@ def test_where_the_steps_do_not_fit_no_tag_changes(clone: Clone, steps: Steps) -
     cli = clone.solutions / "mydocker" / "cli.py"
     write(cli, b"broken\n")
     commit_all(clone)
-    with pytest.raises(KataError, match=r"chapter 3\.3: .*cli\.py"):
+    with pytest.raises(KataError, match=r"step 3\.3\.1: .*cli\.py"):
         tag(steps)
     assert tags_of(clone) == before
 

@@ -39,6 +39,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="only the tests of this chapter, 3.1 or 3_1; as often as wanted",
     )
     group.addoption(
+        "--up-to-task",
+        type=int,
+        metavar="N",
+        help="only the tests of tasks 1 to N of each chapter",
+    )
+    group.addoption(
         "--lab",
         choices=choice.LABS,
         default="auto",
@@ -171,6 +177,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept = items
     if wanted:
         kept = [item for item in kept if number_of(item) in wanted]
+    last = config.getoption("--up-to-task")
+    if last is not None:
+        kept = [item for item in kept if task_of(item) <= last]
     if _is_an_engine(config):
         kept = [item for item in kept if not (chapter_of(item) and item.get_closest_marker("ours"))]
     if config.getoption("--every-moment"):

@@ -1,4 +1,4 @@
-"""A chapter's step as a page: its message, and what has changed in each file."""
+"""A chapter's steps as a page: the message of each, and what has changed in each file."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from dojo.catalogue import Chapter
-from dojo.steps import Steps
+from dojo.steps import Patch, Steps
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,24 @@ Hunk = tuple[str, Sequence[Line]]
 
 
 def page(steps: Steps, chapter: Chapter) -> str:
-    """The step of a chapter as Markdown with HTML in it."""
-    subject, _, message = steps.message(chapter).partition("\n")
-    before, after = steps.start(chapter), steps.state(chapter)
-    parts = [f"# {subject}", message.strip()]
-    for name, hunks in _files(steps.patch(chapter)):
+    """The steps of a chapter as Markdown with HTML in it, a section for each task."""
+    parts = [f"# {chapter.number}: {chapter.title}, as the reference does it"]
+    for patch in steps.patches(chapter):
+        task = int(patch.number.rsplit(".", 1)[1])
+        parts += _section(patch, steps.start(chapter, task), steps.state(chapter, task))
+    return "\n\n".join(parts) + "\n"
+
+
+def _section(patch: Patch, before: Path, after: Path) -> Iterator[str]:
+    """before, after: the folders with `mydocker/` as it is before the step, and after it."""
+    _, _, body = patch.message.partition("\n")
+    yield f"## {patch.number}: {patch.subject}"
+    yield body.strip()
+    for name, hunks in _files(patch.diff.decode(errors="replace")):
         old, new = _coloured_lines(before / name), _coloured_lines(after / name)
         change = "" if old and new else " (new)" if new else " (gone)"
-        parts += [f"## `{name}`{change}", _table(hunks, old, new)]
-    return "\n\n".join(parts) + "\n"
+        yield f"### `{name}`{change}"
+        yield _table(hunks, old, new)
 
 
 def _files(patch: str) -> Iterator[tuple[str, Sequence[Hunk]]]:

@@ -214,7 +214,8 @@ def _groups(groups: Groups) -> RenderableType:
     if cpu:
         rows.append(Text.assemble("CPU    ", ", ".join(cpu)))
     if groups.cpus:
-        rows.append(Text.assemble("CPUs   ", groups.cpus, (f" of {groups.all_cpus}", "dim")))
+        of_all = f" of {groups.all_cpus}" if groups.all_cpus else ""
+        rows.append(Text.assemble("CPUs   ", groups.cpus, (of_all, "dim")))
     path = groups.limits[0].group if groups.limits else max(groups.paths.values(), key=len)
     rows.append(Text(_cut_inside(path, 44), "dim"))
     return Group(*rows)

@@ -16,7 +16,7 @@ class Test:
     """One test, and what became of it.
 
     outcome: "passed", "failed", "skipped", or "waiting" for one that has not ended. text: why it
-    failed. reason: why it was skipped.
+    failed. symptoms: what may be said of other failures, too. reason: why it was skipped.
     """
 
     name: str
@@ -25,6 +25,7 @@ class Test:
     title: str
     outcome: str = "waiting"
     text: str = ""
+    symptoms: tuple[str, ...] = ()
     reason: str = ""
 
 

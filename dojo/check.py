@@ -25,6 +25,7 @@ from dojo.plugin.hooks import chapter_of, place_of, task_of, title_of
 from dojo.progress import Record, Result
 from dojo.screens import command, counted, lesson, next_steps, of, say, table
 from dojo.standby import others_wait
+from dojo.symptoms import in_common
 
 GREEN, RED, STOPPED = 0, 1, 130
 
@@ -244,6 +245,9 @@ class Run:
         if report.failed:
             test.outcome = "failed"
             test.text = "\n".join(text for text in (test.text, _text(report)) if text)
+            for name, value in report.user_properties:
+                if name == "symptoms" and isinstance(value, list):
+                    test.symptoms = tuple(value)
         elif report.skipped:
             test.outcome, test.reason = "skipped", _reason(report)
         elif report.when == "call":
@@ -319,6 +323,7 @@ class _Report:
     def show(self) -> None:
         for name, text in self.run.broken.items():
             self._say("", Text(f"The tests of {name} cannot be run:", "red"), Text(text))
+        self._show_what_is_common()
         self._show_red()
         self._show_skipped()
         if self.run.stopped:
@@ -326,6 +331,20 @@ class _Report:
         if self.run.tests:
             self._say("", self._sum(), *self._changes(), "")
             next_steps(self.console, self._next())
+
+    def _show_what_is_common(self) -> None:
+        """Say once what many failures have in common: mended there, it is mended in all of them."""
+        red = self.run.red
+        symptom = in_common([test.symptoms for test in red])
+        if symptom is None:
+            return
+        alike = [test for test in red if symptom in test.symptoms]
+        first = alike[0]
+        self._say(
+            "",
+            Text(f"{of(len(alike), len(red))} red tests have this in common: {symptom}.", "yellow"),
+            f"Begin with {first.chapter.number} task {first.task}: {first.title}.",
+        )
 
     def _show_red(self) -> None:
         red = self.run.red

@@ -88,6 +88,44 @@ def test_what_is_set_for_other_runs_of_pytest_changes_nothing(
     assert learner.types("check", "3.1", "-n", workers, **set_up).stdout == usual.stdout
 
 
+MANY = """\
+import random
+
+import pytest
+
+from dojo.testing import expect, task
+
+
+@task(1)
+@pytest.mark.parametrize("status", range(10, 16))
+def test_a_status(mydocker, status):
+    \"\"\"Scripts decide by it.\"\"\"
+    expect(mydocker("run", "busybox", "one"), status=status + random.randrange(5))
+
+
+@task(2)
+def test_other(mydocker):
+    \"\"\"It is so.\"\"\"
+    expect(mydocker("run", "busybox", "one"), status=0, out="1")
+"""
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_what_most_failures_have_in_common_is_said_once_and_first(
+    learner: Learner, workers: str
+) -> None:
+    (learner.clone.chapters / "3_2/test_more.py").write_text(MANY)
+    learner.knows("one", "five")
+    done = learner.types("check", "3.2", "-n", workers)
+    what = "6 of 7 red tests have this in common: the exit status is 0, and another is expected."
+    assert len(lines_with(what, done.stdout)) == 1
+    assert lines_with("Begin with 3.2 task 1: a status [10].", done.stdout)
+    assert done.stdout.index(what) < done.stdout.index("  ran  ")
+    learner.knows("one")
+    (learner.clone.chapters / "3_2/test_more.py").unlink()
+    assert "in common" not in learner.types("check", "3.2", "-n", workers).stdout
+
+
 OUTPUT = '''\
 from dojo.testing import check, task
 

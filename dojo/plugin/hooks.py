@@ -18,6 +18,7 @@ from dojo.labs.remote import Remote
 from dojo.plugin import draws
 from dojo.plugin.fixtures import RUN, Mydocker, command_under_test
 from dojo.rows import NAME_WIDTH, laid_out, readable
+from dojo.symptoms import symptoms
 from dojo.testing import Unmet
 
 CATALOGUE = pytest.StashKey[Catalogue]()
@@ -284,6 +285,7 @@ def pytest_runtest_makereport(
             error = call.excinfo.value
             if isinstance(error, Unmet):
                 report.longrepr = lesson_of(item, chapter, error)
+                report.user_properties.append(("symptoms", symptoms(error.rows)))
             elif isinstance(error, KataError):
                 report.longrepr = f"{chapter.number} {title_of(item)}\n  {error}"
             elif under_test is not None and isinstance(error, Exception):

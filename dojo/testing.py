@@ -146,6 +146,28 @@ def started(running: Running, line: bytes = b"ready") -> Running:
     return _awaited(running, running.wait_for_line(line), f"the line {show(line)}")
 
 
+def sleeping(mydocker: "Mydocker", *options: str, **more: Any) -> Running:
+    """Leave a container running that only sleeps: `run` with these options, and `sleep 1000`.
+
+    That it runs is seen from the host. So nothing here depends on streams, or on an argument with
+    blanks. more: what `mydocker.start` takes.
+    """
+    __tracebackhide__ = True
+    running = mydocker.start("run", *options, "busybox", "sleep", "1000", **more)
+
+    def is_asleep() -> bool:
+        below = running.descendants()
+        return any(p.is_first_of_a_container() and p.command == "sleep 1000" for p in below)
+
+    if not mydocker.host.until(lambda: is_asleep() or running.has_ended()) or not is_asleep():
+        there = "; ".join(map(str, running.descendants())) or "no process below `run`"
+        expected = "`sleep 1000` as PID 1 of a container, and it goes on running"
+        call = running.so_far()
+        running.stop()
+        raise Unmet([*call.rows(), *_remark(call), ("found", there), ("expected", expected)])
+    return running
+
+
 def showed(running: Running, part: bytes) -> Running:
     """The same, where there is no whole line: a prompt, or what a terminal echoes."""
     __tracebackhide__ = True
@@ -225,10 +247,10 @@ def is_refused_elsewhere(mydocker: "Mydocker", *words: str) -> None:
 
 
 def end(running: Running) -> Call:
-    """End a container by killing its PID 1. Returns how `run` ended."""
+    """End a container by killing its PID 1. Returns how `run` ended; its status is 3.1's matter."""
     __tracebackhide__ = True
     os.kill(first_process(running).pid, signal.SIGKILL)
-    return expect(running.wait(), status=128 + signal.SIGKILL)
+    return expect(running.wait())
 
 
 def detached(mydocker: "Mydocker", *words: str | bytes, **more: Any) -> str:

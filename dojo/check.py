@@ -23,7 +23,8 @@ from dojo.errors import KataError
 from dojo.labs.remote import LabFailed
 from dojo.plugin.hooks import chapter_of, place_of, task_of, title_of
 from dojo.progress import Record, Result
-from dojo.screens import command, counted, lesson, next_steps, of, say, table
+from dojo.reference import IMAGES_BEGIN, default_root, has_image
+from dojo.screens import command, counted, lesson, next_steps, of, own_mydocker, say, table
 from dojo.standby import others_wait
 from dojo.symptoms import in_common
 
@@ -330,7 +331,7 @@ class _Report:
             self._say("", Text("Stopped.", "yellow"))
         if self.run.tests:
             self._say("", self._sum(), *self._changes(), "")
-            next_steps(self.console, self._next())
+            next_steps(self.console, [*self._next(), *self._by_hand()])
 
     def _show_what_is_common(self) -> None:
         """Say once what many failures have in common: mended there, it is mended in all of them."""
@@ -407,6 +408,15 @@ class _Report:
         if self.run.stopped or self.run.broken:
             return [(self.request.once_more(), "once more")]
         return self._next_when_green(self.request.chapters[-1])
+
+    def _by_hand(self) -> list[tuple[str, str]]:
+        """How to run the learner's program, where it can be run: on the machine of the tests."""
+        if self.request.mydocker or self.run.lab.where():
+            return []
+        steps = []
+        if self.request.chapters[-1].order >= IMAGES_BEGIN and not has_image(default_root()):
+            steps.append((command("rootfs", "--import", as_root=True), "an image for yours"))
+        return [*steps, (own_mydocker("run", "busybox", "sh", "-c", "echo $$"), "yours, by hand")]
 
     def _next_when_red(self, test: Test) -> list[tuple[str, str]]:
         number = test.chapter.number

@@ -35,6 +35,11 @@ def run_reference(catalogue: Catalogue, typed: str, arguments: list[str]) -> NoR
     os.execve(sys.executable, _mydocker(*given), _at(state, environment))
 
 
+def default_root() -> Path:
+    """The MYDOCKER_ROOT of a learner's own mydocker."""
+    return Path(os.environ.get("MYDOCKER_ROOT") or DEFAULT_ROOT)  # "" is none for mydocker, too
+
+
 def has_image(root: Path) -> bool:
     """Whether a MYDOCKER_ROOT has an image `busybox`."""
     return any(os.path.lexists(root / "images" / name) for name in (IMAGE, f"{IMAGE}.tar"))

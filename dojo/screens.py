@@ -58,8 +58,24 @@ def command(*words: str, as_root: bool = False) -> str:
     as_root: it is a command that needs root.
     """
     tool = "kata" if sys.platform == "win32" else "./kata"
-    sudo = as_root and sys.platform != "win32" and (os.geteuid() != 0 or "SUDO_USER" in os.environ)
+    sudo = as_root and sys.platform != "win32" and _is_typed_by_another()
     return shlex.join([*(["sudo"] if sudo else []), tool, *words])
+
+
+def own_mydocker(*words: str) -> str:
+    """What a learner types on Linux, in the clone, to run the `mydocker` in there by hand."""
+    python = os.path.relpath(sys.executable) if _is_below(Path.cwd(), sys.executable) else "python3"
+    sudo = ["sudo"] if _is_typed_by_another() else []
+    return shlex.join([*sudo, python, "-m", "mydocker", *words])
+
+
+def _is_typed_by_another() -> bool:
+    """Whether who types is not root, and needs sudo."""
+    return os.geteuid() != 0 or "SUDO_USER" in os.environ
+
+
+def _is_below(folder: Path, path: str) -> bool:
+    return Path(path).absolute().is_relative_to(folder)
 
 
 def marks(console: Console) -> dict[str, Text]:

@@ -126,6 +126,16 @@ def test_what_most_failures_have_in_common_is_said_once_and_first(
     assert "in common" not in learner.types("check", "3.2", "-n", workers).stdout
 
 
+def test_how_to_run_ones_own_by_hand_is_told(learner: Learner) -> None:
+    learner.knows("one")
+    (line,) = lines_with("yours, by hand", learner.types("check", "3.1").stdout)
+    typed = shlex.split(line.partition("  yours")[0].strip())
+    done = subprocess.run(typed, cwd=learner.clone.root, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "what?\n"), done.stderr
+    told = learner.types("check", "3.1", "--mydocker", f"{sys.executable} -m mydocker").stdout
+    assert "by hand" not in told
+
+
 OUTPUT = '''\
 from dojo.testing import check, task
 

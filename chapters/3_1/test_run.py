@@ -71,9 +71,9 @@ def test_all_arguments_arrive(mydocker):
 
 @task(1)
 def test_what_follows_the_image_belongs_to_the_command(mydocker):
-    """Options end at IMAGE: `-i`, `--rm` and `--` behind it are the command's own words."""
-    call = mydocker("run", "--rm", "--", "busybox", "echo", "-i", "--rm", "--", "x")
-    expect(call, status=0, out="-i --rm -- x\n")
+    """Options end at IMAGE: `-i`, `--rm`, `--` and `--help` behind it are the command's own."""
+    call = mydocker("run", "--rm", "--", "busybox", "echo", "-i", "--rm", "--", "x", "--help")
+    expect(call, status=0, out="-i --rm -- x --help\n")
 
 
 @task(1)

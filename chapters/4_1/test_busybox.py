@@ -671,6 +671,17 @@ def test_a_link_that_leads_nowhere_on_the_host_is_no_danger(mydocker, tmp_path):
 
 
 @task(4)
+@ours  # Docker refuses every file in which a path stands twice
+def test_a_link_that_leads_out_may_be_replaced(mydocker, tmp_path):
+    """A later member of the same name takes the link's place: nothing is written through it."""
+    link = a_member("etc/name", tarfile.SYMTYPE, linkname="/etc/passwd")
+    image = write_tar(tmp_path / "image.tar", [link, a_file("etc/name", b"a file\n")])
+    expect(mydocker("import", str(image), "fresh"), status=0, err="")
+    script = "test ! -L /etc/name && cat /etc/name"
+    expect(run(mydocker, script, image="fresh"), status=0, out="a file\n")
+
+
+@task(4)
 def test_an_image_is_replaced(mydocker, tmp_path):
     """The name means the new image from now on; nothing of the old one shines through."""
     one = write_tar(tmp_path / "one.tar", [a_file("version", b"one\n"), a_file("only-in-one", b"")])

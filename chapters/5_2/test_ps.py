@@ -301,6 +301,9 @@ def test_a_command_that_is_no_text(mydocker):
         for language in ("C.UTF-8", "C", "POSIX"):
             call = expect(mydocker(*words, env={"LC_ALL": language}), status=0, err="")
             check("box" in call.text, "the container", call.text, call)
+    (row,) = the_rows(mydocker, 1, "-a", "--no-trunc")
+    found = row["COMMAND"]
+    check(found == '"echo \\xff\\xfe"', "each byte by its number: \\xff, \\xfe", found)
 
 
 @task(2)

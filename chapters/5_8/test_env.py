@@ -1,5 +1,6 @@
 """Chapter 5.8: the environment that a container sees."""
 
+import json
 import os
 import random
 import re
@@ -383,12 +384,45 @@ def test_exec_with_a_terminal_has_term(mydocker):
     remove(mydocker, identity)
 
 
+WRONG = {
+    "a number for a value": {"PROBE": 3},
+    "a zero byte in a value": {"PROBE": "a\0b"},
+    "half of a character in a value": {"PROBE": "\ud83d"},
+    "an equals sign in a name": {"PROBE=x": "1"},
+    "no name": {"": "1"},
+    "a list": ["PROBE=1"],
+}
+
+
+@task(4)
+@ours
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_record_with_an_environment_that_cannot_be_is_told(mydocker, kind):
+    """`exec` reads the environment in the record: what no program can be given is no traceback."""
+    detached(mydocker, "--name", "box", "-e", "PROBE=1", "busybox", "sleep", "1000")
+    path = mydocker.root / "containers" / "box" / "config.json"
+    good = path.read_text()
+    record = json.loads(good)
+    names = [name for name, value in record.items() if is_environment(value)]
+    check(len(names) == 1, "in the record an object with PROBE in it, name and value", record)
+    contains(execute(mydocker, "box"), PROBE="1")
+    path.write_text(json.dumps({**record, names[0]: WRONG[kind]}))
+    call = mydocker("exec", "box", "echo", "started")
+    path.write_text(good)
+    expect(call, status=1, out="", complaint=["box"])
+    remove(mydocker, "box")
+
+
 # Helpers
 
 
 def run(mydocker: Mydocker, *options: str, **more) -> Call:
     """A container that shows its environment."""
     return mydocker("run", "--rm", *options, "busybox", *SHOW, **more)
+
+
+def is_environment(value: object) -> bool:
+    return isinstance(value, dict) and value.get("PROBE") == "1"
 
 
 def execute(mydocker: Mydocker, name: str, *options: str, **more) -> Call:

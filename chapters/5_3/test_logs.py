@@ -496,7 +496,7 @@ def test_who_follows_does_not_disturb(mydocker, shared):
         call = follower.wait()
         check(not call.problem, "it ends", call.problem, call)
         check("Traceback" not in call.errors, "no traceback", call.errors, call)
-        # A shell says 128 and the number for both: the signal ends it, or it catches it and says so.
+        # For a shell both are the same: the signal ends it, or it catches it, and says so.
         expected = f"signal {number} ends it, or status {128 + number}"
         ended = call.status in (-number, 128 + number)
         check(ended, expected, call.status, call)

@@ -340,12 +340,11 @@ class _Report:
         if symptom is None:
             return
         alike = [test for test in red if symptom in test.symptoms]
+        number = of(len(alike), len(red))
+        self._say("", Text(f"{number} red tests have this in common: {symptom}.", "yellow"))
         first = alike[0]
-        self._say(
-            "",
-            Text(f"{of(len(alike), len(red))} red tests have this in common: {symptom}.", "yellow"),
-            f"Begin with {first.chapter.number} task {first.task}: {first.title}.",
-        )
+        if first is not red[0]:  # which is shown in full below
+            self._say(f"Begin with {first.chapter.number} task {first.task}: {first.title}.")
 
     def _show_red(self) -> None:
         red = self.run.red

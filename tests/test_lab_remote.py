@@ -438,8 +438,15 @@ def test_check_shows_there_what_it_shows_here(lab: Lab) -> None:
     (line,) = lines_with("Running the tests", there.stdout)
     assert line.endswith(f"in the lab: vagrant, {KERNEL}.")
     here = lab.learner.types("check", "3.1", "--lab", "auto")
-    assert there.stdout.split("\n", 2)[2] == here.stdout.split("\n", 2)[2]
+    assert without_blanks(there.stdout)[2:] == [
+        words for words in without_blanks(here.stdout)[2:] if words[-2:] != ["by", "hand"]
+    ]
     assert lines_with("1 of 4", lab.kata("status").stdout)
+
+
+def without_blanks(text: str) -> list[list[str]]:
+    """The words of each line: a longer command among the next ones moves what they are for."""
+    return [line.split() for line in text.splitlines()]
 
 
 def test_check_tells_of_a_program_that_does_not_start_there(lab: Lab) -> None:

@@ -65,14 +65,14 @@ def main() -> None:
 
 
 def check_red(directory: Path, name: str) -> None:
-    with terminal(directory, 100, 34) as types:
+    with terminal(directory, 100, 42) as types:
         types(kata(a_copy(directory), "check 3.1"), "$ sudo ./kata check 3.1", name)
 
 
 def check_green(directory: Path, name: str) -> None:
     copy = a_copy(directory)
     finish(copy, "3.1")
-    with terminal(directory, 100, 26) as types:
+    with terminal(directory, 100, 42) as types:
         types(kata(copy, "check 3.1"), "$ sudo ./kata check 3.1", name)
 
 

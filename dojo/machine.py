@@ -3,6 +3,8 @@
 Where it is cheap and harmless a thing is tried, not looked up: a kernel may have a namespace that a
 sandbox around us forbids. Everything is tried in a process of its own and in namespaces of its own,
 so that the host stays as it is.
+
+It is also run as a script, where there is no more of this project: it imports nothing of it.
 """
 
 import ctypes
@@ -20,8 +22,6 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from statistics import median
-
-from dojo.rows import an
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ def _namespaces() -> str:
 
 def _enter_all_namespaces() -> None:
     for name, flag in _SIX:
-        _unshare(flag, f"make {an(name)} namespace")
+        _unshare(flag, f"make a new {name} namespace")
     _make_mounts_private()
     _in_a_child(lambda: _mount("proc", "/proc", "proc"))  # the first in there: its PID is 1
 

@@ -75,7 +75,7 @@ def test_a_root_without_the_capability_has_no_namespaces() -> None:
     found = probe("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin")
     assert found["root"].present
     assert not found["namespaces"].present
-    assert found["namespaces"].detail == "make a mount namespace: Operation not permitted"
+    assert found["namespaces"].detail == "make a new mount namespace: Operation not permitted"
     assert "docker run --privileged" in found["namespaces"].remedy
     assert not found["overlay"].present
 

@@ -258,7 +258,16 @@ def test_tasks_come_in_their_order(
     lines = collect(pytester, str(CHAPTER)).stdout.str().splitlines()
     names = [line.rpartition("::")[2] for line in lines if "::" in line]
     assert names[0] == "test_a_command_that_succeeds_ends_with_0"
-    assert names[-1] == "test_an_unknown_command_of_mydocker_is_told"
+    assert names[-1] == "test_an_interactive_shell_ends_with_its_own_status"
+
+
+def test_only_the_first_tasks_are_run(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(clone.here().root))
+    shown = collect(pytester, str(CHAPTER), "--up-to-task=2").stdout.str()
+    assert "test_stdin_is_empty_without_i" in shown
+    assert "test_the_command_is_pid_1" not in shown
 
 
 def test_what_the_machine_cannot_run_is_skipped_or_fails(

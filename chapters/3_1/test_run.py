@@ -470,19 +470,6 @@ def test_a_signal_that_the_command_does_not_handle_is_ignored(mydocker):
     expect(running.wait(), out="ready\nstill here\n")
 
 
-@task(7)
-@vm
-def test_ctrl_c_reaches_the_command(mydocker):
-    """The terminal sends SIGINT to what runs in its foreground; with -it that is the container."""
-    # A line of its own: the terminal echoes ^C before it.
-    script = 'trap "echo; echo INT; exit" INT; echo ready; while :; do sleep 777 & wait; done'
-    words = ("run", "-it", "busybox", "sh", "-c", script)
-    running = started(mydocker.start(*words, terminal=True))
-    running.type(b"\x03")
-    call = expect(running.wait())
-    check("INT" in call.text.splitlines(), "INT, from the command", call.text, call)
-
-
 # Task 8: Who minds the container
 
 
@@ -528,6 +515,20 @@ def test_a_parent_that_died_just_before_is_noticed(mydocker):
 
 
 # Task 9: The foreground of the terminal
+
+
+@task(9)
+@vm
+@guard  # before this task the command is in the caller's group, and has the terminal's signals
+def test_ctrl_c_reaches_the_command(mydocker):
+    """The terminal sends SIGINT to what runs in its foreground; with -it that is the container."""
+    # A line of its own: the terminal echoes ^C before it.
+    script = 'trap "echo; echo INT; exit" INT; echo ready; while :; do sleep 777 & wait; done'
+    words = ("run", "-it", "busybox", "sh", "-c", script)
+    running = started(mydocker.start(*words, terminal=True))
+    running.type(b"\x03")
+    call = expect(running.wait())
+    check("INT" in call.text.splitlines(), "INT, from the command", call.text, call)
 
 
 @task(9)

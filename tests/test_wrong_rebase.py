@@ -49,7 +49,7 @@ def change_the_reference(clone: Clone, content: bytes) -> None:
     write(place / "mydocker/cgroups/v1.py", content)
     git(place, "commit", "--quiet", "--all", "--amend", "--no-edit")
     write(place / "mydocker/cgroups/v1.py", content + b"MEMORY = 1\n")
-    git(place, "commit", "--quiet", "--all", "--message=3.3: a pipe")
+    git(place, "commit", "--quiet", "--all", "--message=3.3.1: a pipe")
     steps.save()
 
 

@@ -23,7 +23,7 @@ from dojo.errors import KataError
 from dojo.labs.remote import LabFailed
 from dojo.plugin.hooks import chapter_of, place_of, task_of, title_of
 from dojo.progress import Record, Result
-from dojo.reference import IMAGES_BEGIN, default_root, has_image
+from dojo.reference import DEFAULT_ROOT, IMAGES_BEGIN, has_image, root_or
 from dojo.screens import command, counted, lesson, next_steps, of, own_mydocker, say, table
 from dojo.standby import others_wait
 from dojo.symptoms import in_common
@@ -413,7 +413,8 @@ class _Report:
         if self.request.mydocker or self.run.lab.where():
             return []
         steps = []
-        if self.request.chapters[-1].order >= IMAGES_BEGIN and not has_image(default_root()):
+        needs_image = self.request.chapters[-1].order >= IMAGES_BEGIN
+        if needs_image and not has_image(root_or(DEFAULT_ROOT)):
             steps.append((command("rootfs", "--import", as_root=True), "an image for yours"))
         return [*steps, (own_mydocker("run", "busybox", "sh"), "yours, by hand")]
 

@@ -227,7 +227,7 @@ def rootfs(imported: bool) -> None:
         return
     if os.geteuid() != 0:
         raise KataError("rootfs --import: what is imported is root's: sudo ./kata rootfs --import")
-    root = reference.default_root()
+    root = reference.root_or(reference.DEFAULT_ROOT)
     reference.import_image(Catalogue(here()), root)
     click.echo(f"Image {reference.IMAGE} is in {root}/images.")
 

@@ -20,13 +20,12 @@ BRANCH = "learn"
 class Arrival:
     """What `goto` has done.
 
-    chapter, task: where the learner is now, on branch `learn`.
+    chapter: where the learner is now, on branch `learn`.
     saved: the branch that holds what was there; None if there was nothing that is not held by a
     commit on a branch anyway.
     """
 
     chapter: Chapter
-    task: int
     saved: str | None
 
 
@@ -53,7 +52,7 @@ def goto(catalogue: Catalogue, steps: Steps, chapter: Chapter, task: int = 1) ->
     except (KataError, OSError) as error:
         held = f"; what was there is on branch {saved}" if saved else ""
         raise KataError(f"go to chapter {chapter.number}: {error}{held}") from error
-    return Arrival(chapter, task, saved)
+    return Arrival(chapter, saved)
 
 
 def _refuse(git: Git) -> None:

@@ -28,16 +28,16 @@ def run_reference(catalogue: Catalogue, typed: str, arguments: list[str]) -> NoR
     chapter = catalogue.chapter(typed)
     state = Steps(catalogue).state(chapter)
     given = arguments[1:] if arguments[:1] == ["--"] else arguments
-    root = Path(os.environ.get("MYDOCKER_ROOT") or REFERENCE_ROOT)  # "" is none for mydocker, too
+    root = root_or(REFERENCE_ROOT)
     environment = {**os.environ, "MYDOCKER_ROOT": str(root)}
     if chapter.order >= IMAGES_BEGIN and os.geteuid() == 0 and not has_image(root):
         import_image(catalogue, root)
     os.execve(sys.executable, _mydocker(*given), _at(state, environment))
 
 
-def default_root() -> Path:
-    """The MYDOCKER_ROOT of a learner's own mydocker."""
-    return Path(os.environ.get("MYDOCKER_ROOT") or DEFAULT_ROOT)  # "" is none for mydocker, too
+def root_or(default: str) -> Path:
+    """The MYDOCKER_ROOT of whoever calls, `default` if there is none."""
+    return Path(os.environ.get("MYDOCKER_ROOT") or default)  # "" is none for mydocker, too
 
 
 def has_image(root: Path) -> bool:

@@ -64,7 +64,8 @@ def command(*words: str, as_root: bool = False) -> str:
 
 def own_mydocker(*words: str) -> str:
     """What a learner types on Linux, in the clone, to run the `mydocker` in there by hand."""
-    python = os.path.relpath(sys.executable) if _is_below(Path.cwd(), sys.executable) else "python3"
+    of_the_clone = Path(sys.executable).is_relative_to(Path.cwd())
+    python = os.path.relpath(sys.executable) if of_the_clone else "python3"
     sudo = ["sudo"] if _is_typed_by_another() else []
     return shlex.join([*sudo, python, "-m", "mydocker", *words])
 
@@ -72,10 +73,6 @@ def own_mydocker(*words: str) -> str:
 def _is_typed_by_another() -> bool:
     """Whether who types is not root, and needs sudo."""
     return os.geteuid() != 0 or "SUDO_USER" in os.environ
-
-
-def _is_below(folder: Path, path: str) -> bool:
-    return Path(path).absolute().is_relative_to(folder)
 
 
 def marks(console: Console) -> dict[str, Text]:

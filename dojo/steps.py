@@ -43,11 +43,18 @@ class Patch:
     diff: bytes
 
     @property
+    def chapter(self) -> str:
+        return self.number.rpartition(".")[0]
+
+    @property
+    def task(self) -> int:
+        return _order(self.number)[-1]
+
+    @property
     def name(self) -> str:
         """Where it is stored below `solutions/steps/`: "3.1/2-a-child-becomes.patch"."""
-        chapter, task = self.number.rsplit(".", 1)
         words = re.sub("[^a-z0-9]+", "-", self.subject.lower().replace("'", "")).strip("-")
-        return f"{chapter}/{task}-{words}.patch"
+        return f"{self.chapter}/{self.task}-{words}.patch"
 
     @property
     def subject(self) -> str:
@@ -111,11 +118,11 @@ class Steps:
 
         Raises KataError if the chapter has none. A task whose work is done in another has none.
         """
-        found = [patch for order, patch in self._patches().items() if order[:-1] == chapter.order]
+        found = [patch for patch in self._patches().values() if patch.chapter == chapter.number]
         if not found:
             folder = self.solutions / "steps" / chapter.number
             raise KataError(f"chapter {chapter.number} has no step: there is no patch in {folder}")
-        return [patch for patch in found if task is None or _order(patch.number)[-1] == task]
+        return [patch for patch in found if task in (None, patch.task)]
 
     def at(self, commit: str) -> "Steps":
         """The steps as a commit has them."""
@@ -461,9 +468,8 @@ class Steps:
                 )
         done = {number.rsplit(".", 1)[0] for number in numbers}
         for patch in self._patches().values():
-            chapter = patch.number.rsplit(".", 1)[0]
-            if chapter in tasks and chapter not in done:
-                raise KataError(f"chapter {chapter} has no commit on branch {BRANCH}")
+            if patch.chapter in tasks and patch.chapter not in done:
+                raise KataError(f"chapter {patch.chapter} has no commit on branch {BRANCH}")
 
     # What solutions/ was when the steps were opened is kept with the worktree, and goes with it.
 

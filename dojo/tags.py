@@ -51,9 +51,8 @@ def _states(chapter: Chapter, steps: Steps) -> Iterator[tuple[str, str, Path]]:
     """The tags of a chapter: name, what is there, and the folder that has it."""
     yield f"{chapter.number}-start", f"chapter {chapter.number} begins", steps.start(chapter)
     for patch in steps.patches(chapter):
-        task = int(patch.number.rsplit(".", 1)[1])
-        what = f"task {task} of chapter {chapter.number} is done"
-        yield f"{chapter.number}-task-{task}", what, steps.state(chapter, task)
+        what = f"task {patch.task} of chapter {chapter.number} is done"
+        yield f"{chapter.number}-task-{patch.task}", what, steps.state(chapter, patch.task)
     yield chapter.number, f"chapter {chapter.number} is done", steps.state(chapter)
 
 

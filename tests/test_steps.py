@@ -556,6 +556,11 @@ class TestSaveRefuses:
         assert steps.save() == []
         return place
 
+    def commit(self, place: Path, option: str, name: str = "new.py") -> None:
+        write(place / "mydocker" / name, b"new\n")
+        git(place, "add", "--all")
+        git(place, "commit", "--quiet", option)
+
     def refusal(self, clone: Clone, steps: Steps) -> str:
         before = snapshot(clone)
         with pytest.raises(KataError) as raised:
@@ -607,9 +612,7 @@ class TestSaveRefuses:
 
     def test_a_fixup_left_over(self, clone: Clone, steps: Steps) -> None:
         place = self.open(steps)
-        write(place / "mydocker" / "new.py", b"new\n")
-        git(place, "add", "--all")
-        git(place, "commit", "--quiet", "--fixup=HEAD")
+        self.commit(place, "--fixup=HEAD")
         message = self.refusal(clone, steps)
         assert "fixup! 3.3.1: a pipe" in message
         assert "rebase -i --autosquash" in message
@@ -632,25 +635,19 @@ class TestSaveRefuses:
 
     def test_a_chapter_twice(self, clone: Clone, steps: Steps) -> None:
         place = self.open(steps)
-        write(place / "mydocker" / "new.py", b"new\n")
-        git(place, "add", "--all")
-        git(place, "commit", "--quiet", "--message=3.3.1: again")
+        self.commit(place, "--message=3.3.1: again")
         assert "step 3.3.1 has 2 commits: squash them" in self.refusal(clone, steps)
 
     def test_a_task_that_is_not_there(self, clone: Clone, steps: Steps) -> None:
         place = self.open(steps)
-        write(place / "mydocker" / "new.py", b"new\n")
-        git(place, "add", "--all")
-        git(place, "commit", "--quiet", "--message=3.3.3: again")
+        self.commit(place, "--message=3.3.3: again")
         assert "step 3.3.3's, but no chapters/*/chapter.toml" in self.refusal(clone, steps)
 
     def test_chapters_out_of_order(self, clone: Clone, steps: Steps) -> None:
         place = self.open(steps)
         git(place, "reset", "--quiet", "--hard", "HEAD~2")
         for number in ("3.3", "3.2"):
-            write(place / "mydocker" / f"{number}.py", b"new\n")
-            git(place, "add", "--all")
-            git(place, "commit", "--quiet", f"--message={number}.1: x")
+            self.commit(place, f"--message={number}.1: x", name=f"{number}.py")
         message = self.refusal(clone, steps)
         assert "the commit of step 3.2.1 comes after that of 3.3.1" in message
 

@@ -39,8 +39,8 @@ def page(steps: Steps, chapter: Chapter) -> str:
     """The steps of a chapter as Markdown with HTML in it, a section for each task."""
     parts = [f"# {chapter.number}: {chapter.title}, as the reference does it"]
     for patch in steps.patches(chapter):
-        task = int(patch.number.rsplit(".", 1)[1])
-        parts += _section(patch, steps.start(chapter, task), steps.state(chapter, task))
+        before, after = steps.start(chapter, patch.task), steps.state(chapter, patch.task)
+        parts += _section(patch, before, after)
     return "\n\n".join(parts) + "\n"
 
 

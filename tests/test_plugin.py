@@ -147,7 +147,7 @@ def test_a_program_that_forks_without_end_is_ended(under_test) -> None:
     [
         ("mount -t tmpfs left-over /mnt", "a mount was left: /mnt"),
         ("setsid sleep 1000 >/dev/null 2>&1 &", "sleep 1000` was left"),
-        ("mkdir $MYDOCKER_ROOT/mnt", "/mnt was left"),
+        ("mkdir -p $MYDOCKER_ROOT/mnt", "/mnt was left"),
     ],
 )
 def test_a_leak_fails_a_test_that_passed(under_test, leak: str, word: str) -> None:
@@ -191,18 +191,52 @@ def test_no_such_program(under_test, pytester: pytest.Pytester) -> None:
 
 
 def against_a_chapter(
-    pytester: pytest.Pytester, program: str, test: str, monkeypatch: pytest.MonkeyPatch
+    pytester: pytest.Pytester, program: str, monkeypatch: pytest.MonkeyPatch, *tests: str
 ) -> pytest.RunResult:
-    """Run tests of a chapter against a shell script. test: the path below chapters/, and a name."""
+    """Run tests of chapters against a shell script. tests: a path below chapters/ and a name."""
     monkeypatch.setenv("PYTHONPATH", str(clone.here().root))
     script = pytester.path / "program"
     script.write_text(f"#!/bin/sh\n{program}\n")
     script.chmod(0o755)
     plugins = [] if registered() else ["-p", "dojo.plugin"]
-    options = ["-p", "no:cacheprovider", "--import-mode=importlib", "--mydocker", str(script)]
-    path = f"{clone.here().chapters}/{test}"
+    as_written = ["-p", "no:cacheprovider", "-p", "no:randomly", "--import-mode=importlib"]
+    options = [*as_written, "--mydocker", str(script)]
+    paths = [f"{clone.here().chapters}/{test}" for test in tests]
     root = f"--rootdir={clone.here().root}"
-    return pytester.runpytest_subprocess(*plugins, root, *options, path)
+    return pytester.runpytest_subprocess(*plugins, root, *options, *paths)
+
+
+LEAVES_IT_ONLY_IF_IT_PRINTS = (
+    "for word; do [ $word != printf ] || mkdir -p $MYDOCKER_ROOT/mnt; done"
+)
+PLAIN = "3_1/test_run.py::test_stdout_is_that_of_the_command_to_the_byte"
+MORE = "3_1/test_run.py::test_much_output_comes_through"
+
+
+@pytest.mark.parametrize(
+    ("leak", "tests", "failed"),
+    [
+        ("mkdir -p $MYDOCKER_ROOT/mnt", [PLAIN, MORE], [PLAIN]),
+        ("mkdir -p $MYDOCKER_ROOT/mnt", [MORE], [MORE]),
+        (LEAVES_IT_ONLY_IF_IT_PRINTS, [PLAIN, MORE], [PLAIN]),
+        (LEAVES_IT_ONLY_IF_IT_PRINTS, [MORE], []),
+        (LEAVES_IT_ONLY_IF_IT_PRINTS.replace("printf", "head"), [PLAIN, MORE], [MORE]),
+        (LEAVES_IT_ONLY_IF_IT_PRINTS.replace("printf", "true"), [PLAIN, MORE], [PLAIN]),
+    ],
+)
+def test_what_any_run_leaves_is_told_once_a_chapter(
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    leak: str,
+    tests: list[str],
+    failed: list[str],
+) -> None:
+    """By the first test, also where that one alone would not have left it: nothing is hidden."""
+    result = against_a_chapter(pytester, f"{leak}\n{WORKS}", monkeypatch, *tests)
+    result.assert_outcomes(failed=len(failed), passed=len(tests) - len(failed))
+    for test in failed:
+        title = test.partition("::test_")[2].replace("_", " ")
+        result.stdout.fnmatch_lines([f"*{title}", "*left      */root/mnt was left*"])
 
 
 @pytest.mark.parametrize(("name", "article"), [("uts", "a"), ("ipc", "an")])
@@ -210,7 +244,7 @@ def test_a_namespace_has_the_right_article(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, name: str, article: str
 ) -> None:
     test = f"3_1/test_run.py::test_each_namespace_is_a_new_one[{name}]"
-    result = against_a_chapter(pytester, WORKS, test, monkeypatch)
+    result = against_a_chapter(pytester, WORKS, monkeypatch, test)
     result.stdout.fnmatch_lines([f"*expected  {article} {name} namespace that is not the caller's"])
 
 
@@ -220,7 +254,7 @@ def test_a_mount_that_is_missing_is_not_called_one_that_stays(
     line = "1 0 0:1 / %s rw - tmpfs none rw"
     shows = "".join(f'echo "{line % point}"\n' for point in ("/", "/proc", "/dev"))
     test = "4_1/test_busybox.py::test_no_mount_of_the_host_is_left"
-    result = against_a_chapter(pytester, shows, test, monkeypatch)
+    result = against_a_chapter(pytester, shows, monkeypatch, test)
     result.stdout.fnmatch_lines(["*found     none on /sys", "*expected  a mount on each of *"])
     why = next(line for line in result.outlines if line.startswith("  why "))
     assert "have to go" not in why

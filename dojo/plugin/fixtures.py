@@ -3,8 +3,9 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from dojo.scratch.place import session_directory
 from dojo.scratch.typed import show_call
 
 RUN = pytest.StashKey["Mydocker"]()
+HOSTS = pytest.StashKey["ScratchHosts"]()
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 IMAGE = "root/images/busybox"  # in what is laid out for a test
 WITH_A_VALUE = (
@@ -25,6 +27,7 @@ WITH_A_VALUE = (
     *("-v", "--volume", "-e", "--env", "--env-file"),
 )
 SECONDS = 20.0  # for one call; a hanging one is ended and reported
+PLAIN_RUNS = 3  # what each of them leaves is hardly left by chance
 SETTLE_SECONDS = 3.0  # for what the kernel and a killed parent's children still have to do
 
 
@@ -194,21 +197,24 @@ class Mydocker:
         """
         self.pardoned.update(kinds, ["record"] if "cgroup" in kinds else [])
 
-    def left_behind(self) -> list[leaks.Leak]:
-        """What is there now and was not at the beginning, once things have settled."""
+    def left_behind(self, always: Collection[str] = ()) -> list[leaks.Leak]:
+        """What is there now and was not at the beginning, once things have settled.
+
+        always: the kinds of what is known to stay; nobody waits for it to go.
+        """
         left: list[leaks.Leak] = []
 
         def is_settled() -> bool:
             nonlocal left
             left = self._compare()
-            return not left
+            return all(leak.kind in always for leak in left)
 
         self.host.until(is_settled, SETTLE_SECONDS)
         return left
 
-    def left_at_the_end(self) -> list[leaks.Leak]:
-        """What fails the test."""
-        return self.left_behind()
+    def left_at_the_end(self, always: Collection[str] = ()) -> list[leaks.Leak]:
+        """What fails the test. always: see `left_behind`."""
+        return self.left_behind(always)
 
     def _compare(self) -> list[leaks.Leak]:
         directories = [self.root.parent]
@@ -238,14 +244,14 @@ class EngineUnderTest(Mydocker):
         """It is told by what minded the container, and its `ps` then knows."""
         self.host.until(self.engine.knows_what_lives)
 
-    def left_behind(self) -> list[leaks.Leak]:
+    def left_behind(self, always: Collection[str] = ()) -> list[leaks.Leak]:
         self.notice()
-        return super().left_behind()
+        return super().left_behind(always)
 
-    def left_at_the_end(self) -> list[leaks.Leak]:
+    def left_at_the_end(self, always: Collection[str] = ()) -> list[leaks.Leak]:
         """What is left when the engine has removed its containers, as a person would."""
         self.engine.clear()
-        return super().left_behind()
+        return super().left_behind(always)
 
 
 class ScratchHosts:
@@ -257,6 +263,7 @@ class ScratchHosts:
         self.names = groups.unique_names()
         image = directory / "busybox"
         self.images = Copies(image, directory / "spare-busybox")
+        self._plain_runs: PlainRuns | None = None
         self._engine: Engine | None = None
         self._no_engine = ""  # why it does not start
         with suppress(PermissionError):
@@ -266,6 +273,16 @@ class ScratchHosts:
 
     def make(self, guarded: bool = True) -> ScratchHost:
         return ScratchHost(next(self.names), machine.patience(), self.writable, guarded)
+
+    def plain_runs(self, command: list[str]) -> "PlainRuns":
+        """What the program under test leaves behind whatever it is told to run."""
+        if self._plain_runs is None:
+            self._plain_runs = _run_plainly(command, self)
+        return self._plain_runs
+
+    def always_left(self) -> set[str]:
+        """The kinds of what every run leaves, as far as anybody has looked."""
+        return self._plain_runs.always() if self._plain_runs else set()
 
     def engine(self, kind: type[Engine], command: str) -> Engine:
         """The engine of this test run, started if it does not run.
@@ -319,6 +336,32 @@ class ScratchHosts:
         subprocess.run(["rm", "-rf", "--one-file-system", str(top)], check=True)
 
 
+@dataclass(frozen=True)
+class PlainRuns:
+    """Several runs of a command that does nothing, each on a host of its own.
+
+    left: what was left of each.
+    """
+
+    last: Running
+    left: list[list[leaks.Leak]]
+
+    def always(self) -> set[str]:
+        """The kinds of what each run has left."""
+        return set.intersection(*({leak.kind for leak in left} for left in self.left))
+
+
+def _run_plainly(command: list[str], hosts: ScratchHosts) -> PlainRuns:
+    left: list[list[leaks.Leak]] = []
+    for _ in range(PLAIN_RUNS):
+        with _on_a_host_of_its_own(command, hosts) as under_test:
+            call = under_test("run", "--rm", "busybox", "true")
+            left.append([] if call.problem else under_test.left_behind())
+        if call.problem:
+            break  # one that hangs would hang three times
+    return PlainRuns(under_test.made[-1], left)
+
+
 @pytest.fixture(scope="session")
 def scratch_hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScratchHosts]:
     """Where scratch hosts come from. On them, programs can write where tests have their files."""
@@ -348,7 +391,7 @@ def mydocker(
     with make(command, scratch_hosts) as under_test:
         if storage_driver is not None:
             under_test.env["MYDOCKER_STORAGE_DRIVER"] = storage_driver
-        request.node.stash[RUN] = under_test
+        request.node.stash[RUN], request.node.stash[HOSTS] = under_test, scratch_hosts
         yield under_test
 
 

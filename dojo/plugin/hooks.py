@@ -16,12 +16,13 @@ from dojo.history import in_short, with_calls
 from dojo.labs import choice
 from dojo.labs.remote import Remote
 from dojo.plugin import draws
-from dojo.plugin.fixtures import RUN, Mydocker, command_under_test
+from dojo.plugin.fixtures import HOSTS, RUN, Mydocker, command_under_test
 from dojo.rows import NAME_WIDTH, laid_out, readable
 from dojo.symptoms import symptoms
 from dojo.testing import Unmet
 
 CATALOGUE = pytest.StashKey[Catalogue]()
+FIRST = pytest.StashKey[set[pytest.Item]]()  # those that tell what any run leaves behind
 STORAGE_DRIVERS = ("overlay", "aufs")  # also what a machine must have to run a test on one
 
 
@@ -211,7 +212,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if chapter is None:
         return
     testing.every_moment = item.config.getoption("--every-moment")
-    wanted = {*chapter.needs, *needs_of(item)}
+    wanted = abilities_for(item)
     reason = lab.cannot(sorted(wanted))
     if reason is None:
         draws.begin(item, clone.here())
@@ -220,6 +221,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if strict and lab.cannot(sorted(wanted - lab.known_to_lack())):
         pytest.fail(f"this machine cannot run it: {reason}", pytrace=False)
     pytest.skip(f"this machine cannot run it: {reason}")
+
+
+def abilities_for(item: pytest.Item) -> set[str]:
+    """What the machine must have for a test: what it is marked with, and what its chapter needs."""
+    chapter = chapter_of(item)
+    return {*(chapter.needs if chapter else ()), *needs_of(item)}
 
 
 def needs_of(item: pytest.Item) -> set[str]:
@@ -233,10 +240,51 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     under_test = item.stash.get(RUN, None)
     with each_example_noted(item, under_test):
         result = yield
-    if under_test is not None and (left := under_test.left_at_the_end()):
-        calls = ("ran", in_short(under_test.made))
-        raise Unmet([calls, *(("left", str(leak)) for leak in left), _NOTHING_LEFT])
+    if under_test is not None:
+        check_what_is_left(item, under_test)
     return result
+
+
+def check_what_is_left(item: pytest.Item, under_test: Mydocker) -> None:
+    """Fail for what a test has left behind, and each chapter only once for what any run leaves.
+
+    Without that, one forgotten directory would turn all tests red, and hide what they are about.
+    The first test of a chapter is the one that tells, whatever it is about itself.
+    """
+    hosts, made = item.stash[HOSTS], under_test.made
+    left = under_test.left_at_the_end(hosts.always_left())
+    if chapter_of(item) is not None and not _is_an_engine(item.config):
+        if tells_of_any_run(item):
+            plain = hosts.plain_runs(under_test.command)
+            if any(plain.left) and not left:
+                left, made = max(plain.left, key=len), [plain.last]
+        elif left:
+            always = hosts.plain_runs(under_test.command).always()
+            for leak in left:
+                if leak.kind in always:
+                    item.add_report_section("call", "left, as by any run", f"{leak}\n")
+            left = [leak for leak in left if leak.kind not in always]
+    if left:
+        calls = ("ran", in_short(made))
+        raise Unmet([calls, *(("left", str(leak)) for leak in left), _NOTHING_LEFT])
+
+
+def tells_of_any_run(item: pytest.Item) -> bool:
+    """Whether a test is the first one that runs of its chapter, of those that need mydocker."""
+    stash = item.session.stash
+    if FIRST not in stash:
+        first: dict[str, pytest.Item] = {}
+        for other in item.session.items:
+            chapter = chapter_of(other)
+            if chapter and "mydocker" in getattr(other, "fixturenames", ()) and can_run(other):
+                first.setdefault(chapter.number, other)
+        stash[FIRST] = set(first.values())
+    return item in stash[FIRST]
+
+
+def can_run(item: pytest.Item) -> bool:
+    """Whether this machine has what a test of a chapter needs."""
+    return lab.cannot(sorted(abilities_for(item))) is None
 
 
 @contextmanager

@@ -258,14 +258,22 @@ def detached(mydocker: "Mydocker", *words: str | bytes, **more: Any) -> str:
 
     Expects status 0, nothing on stderr, and on stdout one line with an id of 64 hex digits. more:
     what a call of `mydocker` takes. If it does not end by itself, `end_detached` ends it.
+
+    Where nobody needs the id, `start_detached` says less of a program that does not print it.
     """
     __tracebackhide__ = True
-    call = expect(mydocker("run", "-d", *words, **more), status=0, err="")
+    call = expect(start_detached(mydocker, *words, **more), err="")
     identity = call.text.removesuffix("\n")
     is_one = re.fullmatch("[0-9a-f]{64}", identity) is not None
     wanted = "the id of the container on a line of its own: 64 hex digits"
     check(is_one, wanted, repr(identity), call)
     return identity
+
+
+def start_detached(mydocker: "Mydocker", *words: str | bytes, **more: Any) -> Call:
+    """Start a container that lives on, see `detached`. Expects status 0 alone."""
+    __tracebackhide__ = True
+    return expect(mydocker("run", "-d", *words, **more), status=0)
 
 
 def container_process(mydocker: "Mydocker", identity: str | None = None) -> Process:

@@ -27,6 +27,7 @@ from dojo.testing import (
     moments,
     needs,
     ours,
+    start_detached,
     started,
     task,
     vm,
@@ -59,7 +60,7 @@ def test_it_prints_the_id(mydocker):
 @vm
 def test_it_returns_while_the_container_runs(mydocker):
     """`-d` starts the container and gives you your prompt back; the command goes on behind it."""
-    detached(mydocker, "busybox", *STAY)
+    start_detached(mydocker, "busybox", *STAY)
     process = container_process(mydocker)
     check(process.command == "sleep 1000", "the command is PID 1, and runs", process)
     end_detached(mydocker)
@@ -68,7 +69,7 @@ def test_it_returns_while_the_container_runs(mydocker):
 @task(1)
 def test_it_ends_with_0_whatever_the_command_does_later(mydocker):
     """The status of `run -d` says whether the container was started. Its end is another matter."""
-    detached(mydocker, "busybox", "sh", "-c", "exit 7")
+    start_detached(mydocker, "busybox", "sh", "-c", "exit 7")
     gone(mydocker)
 
 
@@ -79,7 +80,7 @@ def test_what_the_command_writes_is_not_in_the_way(mydocker, shared):
     `$(…)` reads until every process that has the pipe has closed it.
     """
     script = f"echo out; echo err >&2; echo written > /shared/done; exec {' '.join(STAY)}"
-    detached(mydocker, *mount(shared), "busybox", "sh", "-c", script)
+    start_detached(mydocker, *mount(shared), "busybox", "sh", "-c", script)
     wait_for(mydocker, shared / "done", "written\n")
     end_detached(mydocker)
 
@@ -106,7 +107,7 @@ def test_the_long_option_is_the_same(mydocker):
 @pytest.mark.parametrize("options", [("-it",), ("-i",), ("-t",)], ids=" ".join)
 def test_no_terminal_is_needed(mydocker, options):
     """`-it` asks for a terminal to type at. Nobody types at a detached container: it starts."""
-    detached(mydocker, *options, "busybox", *STAY, stdin=b"")
+    start_detached(mydocker, *options, "busybox", *STAY, stdin=b"")
     end_detached(mydocker)
 
 
@@ -116,7 +117,7 @@ def test_the_stdin_of_the_caller_stays_the_callers(mydocker, shared):
     mine, other = os.pipe()
     os.write(other, b"a line for the caller\n")
     script = "cat > /shared/read; echo end >> /shared/read"
-    detached(mydocker, *mount(shared), "busybox", "sh", "-c", script, stdin=mine)
+    start_detached(mydocker, *mount(shared), "busybox", "sh", "-c", script, stdin=mine)
     os.close(other)
     wait_for(mydocker, shared / "read", "end\n")
     left = os.read(mine, 100)
@@ -184,7 +185,7 @@ def test_it_holds_none_of_the_callers_descriptors(mydocker, numbers):
     """
     read, write = os.pipe()
     try:
-        detached(mydocker, "busybox", *STAY, holding=[write], before=with_copies(numbers))
+        start_detached(mydocker, "busybox", *STAY, holding=[write], before=with_copies(numbers))
     finally:
         os.close(write)
     closed = bool(select.select([read], [], [], 5 * mydocker.host.patience)[0])
@@ -201,7 +202,7 @@ def test_it_stays_in_no_directory_of_its_callers(mydocker, tmp_path):
     stick.mkdir()
     mount_it = ["mount", "-t", "tmpfs", "none", str(stick)]
     expect(host.run(mount_it, env=mydocker.env), status=0)
-    detached(mydocker, "busybox", *STAY, cwd=stick)
+    start_detached(mydocker, "busybox", *STAY, cwd=stick)
     minder = os.readlink(f"/proc/{container_process(mydocker).parent}/cwd")
     call = host.run(["umount", str(stick)], env=mydocker.env)
     if call.status != 0:
@@ -220,7 +221,7 @@ def test_a_relative_root_is_the_callers(mydocker):
     """
     root = {"MYDOCKER_ROOT": os.path.relpath(mydocker.root, mydocker.directory)}
     expect(mydocker("run", "--rm", "busybox", "true", env=root), status=0)
-    detached(mydocker, "busybox", *STAY, env=root)
+    start_detached(mydocker, "busybox", *STAY, env=root)
     end_detached(mydocker)
 
 
@@ -229,7 +230,7 @@ def test_it_does_not_hold_the_callers_stdin(mydocker):
     """The other end of a pipe: who writes to it is told when nobody is left to read it."""
     mine, other = os.pipe()
     try:
-        detached(mydocker, "-i", "busybox", *STAY, stdin=mine)
+        start_detached(mydocker, "-i", "busybox", *STAY, stdin=mine)
     finally:
         os.close(mine)
     with os.fdopen(other, "wb", buffering=0) as pipe:
@@ -242,7 +243,7 @@ def test_it_does_not_hold_the_callers_stdin(mydocker):
 @vm
 def test_no_zombie_is_left(mydocker):
     """Each process that ends has to be waited for; until then it takes a place among the PIDs."""
-    detached(mydocker, "busybox", *STAY)
+    start_detached(mydocker, "busybox", *STAY)
     container_process(mydocker)
     left = mydocker.host.until(lambda: not zombies(mydocker), 3) or zombies(mydocker)
     check(left is True, "no zombie while the container runs", left)
@@ -255,7 +256,7 @@ def test_no_zombie_is_left(mydocker):
 def test_much_output_does_not_stop_it(mydocker, shared):
     """Nobody reads what it writes. It must neither wait for a reader nor die of having none."""
     script = "head -c 1000000 /dev/zero && head -c 1000000 /dev/zero >&2 && echo all > /shared/done"
-    detached(mydocker, *mount(shared), "busybox", "sh", "-c", script)
+    start_detached(mydocker, *mount(shared), "busybox", "sh", "-c", script)
     wait_for(mydocker, shared / "done", "all\n")
     gone(mydocker)
 
@@ -265,7 +266,7 @@ def test_the_signals_of_the_caller_do_not_matter(mydocker, shared):
     """With SIGCHLD ignored, as some callers have it, nobody could wait for a child any more."""
     caller = ("env", "--ignore-signal=INT,HUP,CHLD", "--block-signal=USR1,TERM,CHLD")
     script = "exec grep -E '^Sig(Blk|Ign):' /proc/1/status > /shared/signals"
-    detached(mydocker, *mount(shared), "busybox", "sh", "-c", script, before=caller)
+    start_detached(mydocker, *mount(shared), "busybox", "sh", "-c", script, before=caller)
     none = "0000000000000000"
     wait_for(mydocker, shared / "signals", f"SigBlk:\t{none}\nSigIgn:\t{none}\n")
     gone(mydocker)
@@ -276,7 +277,7 @@ def test_the_signals_of_the_caller_do_not_matter(mydocker, shared):
 def test_the_container_dies_with_the_process_that_minds_it(mydocker):
     """Nobody could wait for it, or say how it ended. So it ends, too, and the next one starts."""
     mydocker.may_leave("cgroup", "file")  # until 5.6, nothing clears these away after a crash
-    detached(mydocker, "busybox", *STAY)
+    start_detached(mydocker, "busybox", *STAY)
     os.kill(minder_of(mydocker, container_process(mydocker)).pid, signal.SIGKILL)
     gone(mydocker)
     expect(mydocker("run", "--rm", "busybox", "echo", "next"), status=0, out="next\n", err="")
@@ -292,7 +293,7 @@ def test_a_caller_that_is_killed_leaves_all_or_nothing(mydocker):
     """
     mydocker.may_leave("cgroup", "file")  # until 5.6, nothing clears these away after a crash
     host = mydocker.host
-    detached(mydocker, "busybox", *STAY)
+    start_detached(mydocker, "busybox", *STAY)
     end_detached(mydocker)
     for moment in moments(7):
         running = mydocker.start("run", "-d", "busybox", *STAY, moment=moment)
@@ -339,7 +340,7 @@ def test_a_minder_that_is_killed_early_is_noticed(mydocker):
     """The caller waits for word from it. A pipe that is closed without a word is not good news."""
     mydocker.may_leave("cgroup", "file")  # until 5.6, nothing clears these away after a crash
     host = mydocker.host
-    detached(mydocker, "busybox", "true")
+    start_detached(mydocker, "busybox", "true")
     gone(mydocker)
     for _ in range(5):
         running = mydocker.start("run", "-d", "busybox", *STAY)
@@ -372,7 +373,7 @@ def test_a_minder_that_is_killed_early_is_noticed(mydocker):
 )
 def test_a_command_that_cannot_be_started_is_told(mydocker, command, status):
     """The caller waits until the command has started: what went wrong before that is still its."""
-    detached(mydocker, "busybox", "true")
+    start_detached(mydocker, "busybox", "true")
     gone(mydocker)
     call = mydocker("run", "-d", "--rm", "busybox", command)
     expect(call, status=status, complaint=[command])
@@ -383,7 +384,7 @@ def test_a_command_that_cannot_be_started_is_told(mydocker, command, status):
 @ours
 def test_no_id_is_printed_for_it(mydocker):
     """An id on stdout means: there is such a container. Here there is none, and never was."""
-    detached(mydocker, "busybox", "true")
+    start_detached(mydocker, "busybox", "true")
     gone(mydocker)
     expect(mydocker("run", "-d", "busybox", "no-such-command"), status=127, out="")
 
@@ -398,7 +399,7 @@ def test_nothing_is_left_of_it(mydocker):
         expect(call, status=status, out="")
         left = [*map(str, container_processes(mydocker)), *mydocker.host.groups.below()]
         check(not left, "no process and no group of the container", left, call)
-        detached(mydocker, "--rm", "--name", "box", *limits, "busybox", *STAY)
+        start_detached(mydocker, "--rm", "--name", "box", *limits, "busybox", *STAY)
         end_detached(mydocker)
 
 
@@ -411,7 +412,7 @@ def test_when_it_is_told_all_is_undone(mydocker):
     Here the minder is held up at each of the last things that it does, and the caller is not.
     """
     words = ("run", "-d", "--name", "box", "busybox", "no-such-command")
-    detached(mydocker, "--rm", "busybox", "true")
+    start_detached(mydocker, "--rm", "busybox", "true")
     gone(mydocker)
     whole = Moment(None)
     running = mydocker.start(*words, moment=whole)
@@ -431,7 +432,7 @@ def test_when_it_is_told_all_is_undone(mydocker):
 @task(3)
 def test_an_unknown_image_is_told(mydocker):
     """Also with `-d` this is an error of the caller's, who hears of it: 125."""
-    detached(mydocker, "busybox", "true")
+    start_detached(mydocker, "busybox", "true")
     gone(mydocker)
     call = mydocker("run", "-d", "no-such-image", "true")
     expect(call, status=125, out="", complaint=["no-such-image"])
@@ -449,7 +450,7 @@ def test_an_unknown_image_is_told(mydocker):
 )
 def test_options_are_checked_all_the_same(mydocker, good, bad):
     """What is wrong with an option is told to the one who typed it, and nothing is started."""
-    detached(mydocker, "--rm", *good, "busybox", "true")
+    start_detached(mydocker, "--rm", *good, "busybox", "true")
     gone(mydocker)
     call = mydocker("run", "-d", "--rm", *bad, "busybox", *STAY)
     expect(call, status=125, out="", complaint=[bad[1]])
@@ -461,7 +462,7 @@ def test_options_are_checked_all_the_same(mydocker, good, bad):
 @pytest.mark.parametrize("caller", CALLERS)
 def test_a_failure_is_told_whatever_the_caller_does_with_signals(mydocker, caller):
     """Whoever waits for the process in between must be able to: SIGCHLD may be ignored by now."""
-    detached(mydocker, "--rm", "busybox", "true", before=CALLERS[caller])
+    start_detached(mydocker, "--rm", "busybox", "true", before=CALLERS[caller])
     gone(mydocker)
     call = mydocker("run", "-d", "--rm", "busybox", "no-such-command", before=CALLERS[caller])
     expect(call, status=127, out="", complaint=["no-such-command"])
@@ -473,7 +474,7 @@ def test_a_failure_is_told_whatever_the_caller_does_with_signals(mydocker, calle
 def test_a_step_that_fails_is_named(mydocker):
     """Without CAP_NET_ADMIN `lo` cannot be set up. It is the caller who must be told which step."""
     harmless = ("setpriv", "--bounding-set=-sys_time", "--inh-caps=-sys_time")
-    detached(mydocker, "busybox", "true", before=harmless)
+    start_detached(mydocker, "busybox", "true", before=harmless)
     gone(mydocker)
     without = ("setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin")
     call = mydocker("run", "-d", "busybox", *STAY, before=without)
@@ -491,7 +492,7 @@ def test_what_it_used_is_taken_back(mydocker, shared, options):
     limits = ("-m", "64m", "--pids-limit", "20")
     script = "echo written > /in-the-layer; echo ended > /shared/done"
     words = (*options, *limits, *mount(shared), "busybox", "sh", "-c", script)
-    detached(mydocker, *words)
+    start_detached(mydocker, *words)
     wait_for(mydocker, shared / "done", "ended\n")
     gone(mydocker)
     left = mydocker.host.until(lambda: not mydocker.host.groups.below(), 3)
@@ -501,7 +502,7 @@ def test_what_it_used_is_taken_back(mydocker, shared, options):
 @task(4)
 def test_one_that_is_killed_is_cleared_away_too(mydocker):
     """SIGKILL from outside, or out of memory: for the one who minds it, that is an end as any."""
-    detached(mydocker, "--rm", "-m", "64m", "busybox", "sh", "-c", "sleep 1001 & sleep 1002")
+    start_detached(mydocker, "--rm", "-m", "64m", "busybox", "sh", "-c", "sleep 1001 & sleep 1002")
     end_detached(mydocker)
     gone(mydocker)
     left = mydocker.host.until(lambda: not mydocker.host.groups.below(), 3)
@@ -512,7 +513,7 @@ def test_one_that_is_killed_is_cleared_away_too(mydocker):
 def test_it_takes_its_processes_along(mydocker, shared):
     """When PID 1 ends, all of the container ends; with `-d` nobody else is there to look."""
     script = "sleep 1000 & sleep 1000 & echo ended > /shared/done"
-    detached(mydocker, *mount(shared), "busybox", "sh", "-c", script)
+    start_detached(mydocker, *mount(shared), "busybox", "sh", "-c", script)
     wait_for(mydocker, shared / "done", "ended\n")
     gone(mydocker)
 
@@ -525,7 +526,7 @@ def test_short_ones_in_a_row(mydocker, shared):
     """
     for count in range(6):
         script = f"echo {count} > /shared/count"
-        detached(mydocker, "--rm", *mount(shared), "busybox", "sh", "-c", script)
+        start_detached(mydocker, "--rm", *mount(shared), "busybox", "sh", "-c", script)
         gone(mydocker)
         wait_for(mydocker, shared / "count", f"{count}\n")
 
@@ -535,7 +536,7 @@ def test_the_files_of_a_volume_stay(mydocker, shared):
     """Whoever clears away after a container must not clear away the host's own files."""
     (shared / "kept").write_text("kept\n")
     host = mydocker.host
-    detached(mydocker, "--rm", *mount(shared), "busybox", *STAY)
+    start_detached(mydocker, "--rm", *mount(shared), "busybox", *STAY)
     sitter = host.start(["sleep", "1000"], env=mydocker.env, cwd=shared)  # keeps the volume busy
     end_detached(mydocker)
     sitter.stop()

@@ -635,20 +635,21 @@ def few_processes(mydocker: "Mydocker", most: int) -> Iterator[Before]:
         host.until(lambda: host.run(is_empty, env=mydocker.env).status == 0)
 
 
-def beside(mydocker: "Mydocker", moment: Moment, *words: str) -> Call:
+def beside(mydocker: "Mydocker", moment: Moment, *words: str, **more: Any) -> Call:
     """Run a second command while the first is held up at a moment of its work.
 
     It gets as far as it can: to its end, or to where it waits for the first one. Then both go on.
+    more: what `mydocker.start` takes.
     """
     with moment:
-        running = as_far_as_it_can(mydocker, *words)
+        running = as_far_as_it_can(mydocker, *words, **more)
     return running.wait()
 
 
-def as_far_as_it_can(mydocker: "Mydocker", *words: str) -> Running:
+def as_far_as_it_can(mydocker: "Mydocker", *words: str, **more: Any) -> Running:
     """Run a command until it has ended, or waits for somebody else."""
     moment = Moment(None)
-    running = mydocker.start(*words, moment=moment)
+    running = mydocker.start(*words, **more, moment=moment)
     with moment:
         return running
 

@@ -813,6 +813,23 @@ def test_two_imports_of_one_name_at_once(mydocker, tmp_path):
 
 @task(4)
 @ours
+@needs("unotify")
+def test_two_first_imports_at_once(mydocker, tmp_path):
+    """Neither finds the directories there, and each makes them: one of them comes second."""
+    tar = str(write_tar(tmp_path / "fresh.tar", [a_file("version", b"one")]))
+    for number, moment in enumerate(moments(4)):
+        empty = {"MYDOCKER_ROOT": str(tmp_path / f"root-{number}")}
+        running = mydocker.start("import", tar, "first", env=empty, moment=moment)
+        second = beside(mydocker, moment, "import", tar, "second", env=empty)
+        expect(running.wait(), status=0, out="first\n", err="")
+        expect(second, status=0, out="second\n", err="")
+        for image in ("first", "second"):
+            call = run(mydocker, "cat /version", image=image, env=empty)
+            expect(call, status=0, out="one")
+
+
+@task(4)
+@ours
 def test_a_tar_without_its_files_is_an_image(mydocker):
     """The tar is the image, and its files can be made again: `run` does that where they are not.
 
@@ -822,6 +839,28 @@ def test_a_tar_without_its_files_is_an_image(mydocker):
     (mydocker.root / "images" / "bare.tar").write_bytes(content)
     for _ in range(2):
         expect(run(mydocker, "cat /version", image="bare"), status=0, out="bare\n", err="")
+
+
+@task(4)
+@ours
+@needs("unotify")
+def test_an_image_that_takes_long_to_unpack_is_whole(mydocker):
+    """At a terminal you may say how far it is. Whoever looks must not move what `tar` reads.
+
+    Here `tar` is held up in the middle, until a number is shown; but for two seconds at most.
+    """
+    files = [a_file(name, os.urandom(100_000)) for name in ("one", "middle", "last")]
+    (mydocker.root / "images" / "slow.tar").write_bytes(tar_of([*files, a_file("end", b"whole")]))
+    words = ["run", "--rm", "slow", "sh", "-c", "cat /end; cat /one /middle /last | wc -c"]
+    moment = Moment(0, alone=True)
+    running = mydocker.start(*words, moment=moment, terminal=True)
+    is_waited_for = False
+    for _ in moment.steps():
+        if moment.before.endswith("middle") and not is_waited_for:
+            running.wait_for_output(b"MB", 2.0)
+            is_waited_for = True
+    call = expect(running.wait(), status=0)
+    check(call.text.endswith("whole300000\r\n"), "all of the image", call.text, call)
 
 
 @task(4)

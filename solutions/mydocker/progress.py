@@ -18,14 +18,16 @@ def shown(what: str, measure: Callable[[], int]) -> Iterator[None]:
         return
     done = threading.Event()
     thread = threading.Thread(target=show, args=(what, measure, done), daemon=True)
-    with contextlib.suppress(RuntimeError):  # the kernel has no room for one more: nothing is shown
+    try:
         thread.start()
+    except RuntimeError:  # the kernel has no room for one more: nothing is shown
+        yield
+        return
     try:
         yield
     finally:
         done.set()
-        if thread.is_alive():
-            thread.join()
+        thread.join()
 
 
 def show(what: str, measure: Callable[[], int], done: threading.Event) -> None:

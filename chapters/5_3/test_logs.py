@@ -237,9 +237,10 @@ def test_a_caller_that_does_not_wait_for_room_loses_nothing(mydocker, stream):
 
     It is not what a reader that has gone looks like.
     """
-    script = f"head -c 1000000 /dev/zero >&{stream}; printf end >&{stream}; exit 7"
+    dd = f"dd if=/dev/zero bs=8000000 count=1 >&{stream} 2>/dev/null"
+    script = f"{dd}; printf end >&{stream}; exit 7"
     words = ("run", "--name", "box", "busybox", "sh", "-c", script)
-    wanted = bytes(1000000) + b"end"
+    wanted = bytes(8000000) + b"end"
     for status, call in (
         (7, mydocker(*words, before=non_blocking(stream))),
         (0, mydocker("logs", "box", before=non_blocking(stream))),

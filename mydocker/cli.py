@@ -80,57 +80,82 @@ def show_help() -> int:
 def read_run(words: list[str]) -> RunRequest:
     """Read what stands behind `run`. Raises MydockerError that names the wrong word."""
     request = RunRequest()
-    rest = read_options(request, words)
+    rest = RUN.read(request, words)
     if request.help:
         return request
     if not rest:
         raise MydockerError("run", "IMAGE is missing, see 'mydocker run --help'", FAILED)
-    request.image = str(checked(image_name, "IMAGE", rest[0]))
+    request.image = str(checked(image_name, "run IMAGE", rest[0]))
     request.command = rest[1:]
     if not request.command:
         raise MydockerError(f"run {request.image}", "no command given, and none in the image")
     return request
 
 
-def read_options(request: RunRequest, words: list[str]) -> list[str]:
-    """Set the options that stand before IMAGE. Returns the words from IMAGE on."""
-    rest = list(words)
-    while rest and rest[0].startswith("-") and rest[0] != "-":
-        word = rest.pop(0)
-        if word == "--":
-            break
-        if word.startswith("--"):
-            option, equals, value = word.partition("=")
-            set_option(request, option, value if equals else None, rest)
+class Grammar:
+    """The options of a command.
+
+    flags: which attribute an option without a value sets. values: which one an option with a value
+    sets, and what reads the value. anywhere: whether options may also stand behind other words.
+    """
+
+    def __init__(
+        self,
+        command: str,
+        flags: dict[str, str],
+        values: dict[str, tuple[str, Callable[[str], object]]],
+        anywhere: bool = True,
+    ) -> None:
+        self.command = command
+        self.flags = {"--help": "help", **flags}
+        self.values = values
+        self.anywhere = anywhere
+
+    def read(self, request: object, words: list[str]) -> list[str]:
+        """Set what the options ask for. Returns the other words."""
+        rest, others = list(words), []
+        while rest:
+            word = rest.pop(0)
+            if word == "--":
+                break
+            if not word.startswith("-") or word == "-":
+                others.append(word)
+                if not self.anywhere:
+                    break
+            elif word.startswith("--"):
+                option, equals, value = word.partition("=")
+                self.set_option(request, option, value if equals else None, rest)
+            else:
+                self.read_letters(request, word[1:], rest)
+        return others + rest
+
+    def read_letters(self, request: object, letters: str, rest: list[str]) -> None:
+        """Set options by their letters: `-it`, `-x=VALUE`, and `-xVALUE` where x takes one."""
+        tried = f"{self.command} -{letters}"
+        while letters:
+            option, letters = f"-{letters[0]}", letters[1:]
+            if option not in self.flags and option not in self.values:
+                raise MydockerError(tried, f"no such option {option}, see 'mydocker --help'")
+            value = None
+            if letters and (option in self.values or letters.startswith("=")):
+                value, letters = letters.removeprefix("="), ""
+            self.set_option(request, option, value, rest)
+
+    def set_option(self, request: object, option: str, value: str | None, rest: list[str]) -> None:
+        """Set one option; `value` is what was attached to it, else it is the first of `rest`."""
+        tried = f"{self.command} {option}"
+        if option in self.flags:
+            value = "true" if value is None else value
+            setattr(request, self.flags[option], checked(boolean, tried, value))
+        elif option in self.values:
+            if value is None:
+                if not rest:
+                    raise MydockerError(tried, "a value is missing")
+                value = rest.pop(0)
+            attribute, read = self.values[option]
+            setattr(request, attribute, checked(read, tried, value))
         else:
-            read_letters(request, word[1:], rest)
-    return rest
-
-
-def read_letters(request: RunRequest, letters: str, rest: list[str]) -> None:
-    """Set options by their letters: `-it`, `-x=VALUE`, and `-xVALUE` where x takes one."""
-    while letters:
-        option, letters = f"-{letters[0]}", letters[1:]
-        value = None
-        if letters and (option in VALUES or letters.startswith("=")):
-            value, letters = letters.removeprefix("="), ""
-        set_option(request, option, value, rest)
-
-
-def set_option(request: RunRequest, option: str, value: str | None, rest: list[str]) -> None:
-    """Set one option; `value` is what was attached to it, else it is the first of `rest`."""
-    if option in FLAGS:
-        value = "true" if value is None else value
-        setattr(request, FLAGS[option], checked(boolean, option, value))
-    elif option in VALUES:
-        if value is None:
-            if not rest:
-                raise MydockerError(f"run {option}", "a value is missing")
-            value = rest.pop(0)
-        attribute, read = VALUES[option]
-        setattr(request, attribute, checked(read, option, value))
-    else:
-        raise MydockerError(f"run {option}", "no such option, see 'mydocker run --help'")
+            raise MydockerError(tried, "no such option, see 'mydocker --help'")
 
 
 def checked(read: Callable[[str], object], what: str, value: str) -> object:
@@ -138,7 +163,7 @@ def checked(read: Callable[[str], object], what: str, value: str) -> object:
     try:
         return read(value)
     except ValueError as error:
-        raise MydockerError(f"run {what} '{value}'", str(error)) from error
+        raise MydockerError(f"{what} '{value}'", str(error)) from error
 
 
 def boolean(text: str) -> bool:
@@ -170,7 +195,6 @@ def of_name_characters(text: str) -> bool:
 
 
 FLAGS = {
-    "--help": "help",
     "-i": "interactive",
     "--interactive": "interactive",
     "-t": "tty",
@@ -182,3 +206,5 @@ FLAGS = {
 VALUES: dict[str, tuple[str, Callable[[str], object]]] = {
     "--name": ("name", container_name),
 }
+
+RUN = Grammar("run", FLAGS, VALUES, anywhere=False)

@@ -38,8 +38,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from dojo import clone, rootfs
+from dojo import clone
 from dojo.errors import KataError
+from dojo.testkit import rootfs
 
 OURS = "commit"
 BARE, SYNCED, GZIP, PIGZ = "tar", "tar, synced", "tar, gzip", "tar, pigz"

@@ -45,8 +45,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from dojo import clone, rootfs
+from dojo import clone
 from dojo.errors import KataError
+from dojo.testkit import rootfs
 
 COUNTS, SMOKE_COUNTS = "1,10,100,500", "1,5,20"
 SMOKE_ROUNDS = 3

@@ -41,10 +41,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from dojo import clone, rootfs
-from dojo.catalogue import Catalogue
+from dojo import clone
+from dojo.course.catalogue import Catalogue
+from dojo.course.steps import Steps
 from dojo.errors import KataError
-from dojo.steps import Steps
+from dojo.testkit import rootfs
 
 CHAPTER = "3.3"
 RUNC = "runc run"

@@ -24,8 +24,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from dojo import clone, rootfs
+from dojo import clone
 from dojo.errors import KataError
+from dojo.testkit import rootfs
 
 GOAL = 0.3  # seconds from the save to the first test
 SECONDS = 120.0  # for one round

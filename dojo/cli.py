@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from dojo.callers import wait_for_children
-from dojo.catalogue import Catalogue, Chapter
 from dojo.clone import here
+from dojo.course.catalogue import Catalogue, Chapter
 from dojo.errors import KataError
 
 if TYPE_CHECKING:
-    from dojo.steps import Steps
+    from dojo.course.steps import Steps
 
 USAGE = 2
 STOPPED = 130
@@ -62,7 +62,7 @@ def kata(ctx: click.Context) -> None:
     Without a command: what to do next.
     """
     if ctx.invoked_subcommand is None:
-        from dojo import overview
+        from dojo.learner import overview
 
         overview.what_next(Catalogue(here()))
 
@@ -70,7 +70,7 @@ def kata(ctx: click.Context) -> None:
 @kata.command()
 def status() -> None:
     """Show every chapter, and how far you are."""
-    from dojo import overview
+    from dojo.learner import overview
 
     overview.status(Catalogue(here()))
 
@@ -98,8 +98,8 @@ def check(
 ) -> None:
     """Run the tests of chapters, by default of the one you are at."""
     from dojo import screens
-    from dojo.check import Request
-    from dojo.check import check as run
+    from dojo.learner.check import Request
+    from dojo.learner.check import check as run
 
     catalogue = Catalogue(here())
     request = Request(
@@ -122,7 +122,7 @@ def check(
 @LAB
 def watch(chapter: str | None, lab: str) -> None:
     """Check a chapter again at every save."""
-    from dojo.watch import watch as run
+    from dojo.learner.watch import watch as run
 
     catalogue = Catalogue(here())
     sys.exit(run(catalogue, _chosen(catalogue, [chapter] if chapter else [])[0], lab))
@@ -132,7 +132,7 @@ def watch(chapter: str | None, lab: str) -> None:
 @click.argument("chapter", required=False)
 def read(chapter: str | None) -> None:
     """Read the lesson of a chapter."""
-    from dojo import reading
+    from dojo.learner import reading
 
     catalogue = Catalogue(here())
     reading.lesson(_chosen(catalogue, [chapter] if chapter else [])[0])
@@ -144,7 +144,7 @@ def read(chapter: str | None) -> None:
 @click.option("--all", "everything", is_flag=True, help="Show all hints of the task.")
 def hint(chapter: str | None, task: int | None, everything: bool) -> None:
     """Show the next hint for the first red task."""
-    from dojo import reading
+    from dojo.learner import reading
 
     catalogue = Catalogue(here())
     chosen = _chosen(catalogue, [chapter] if chapter else [])[0]
@@ -156,7 +156,7 @@ def hint(chapter: str | None, task: int | None, everything: bool) -> None:
 @click.option("--task", type=click.IntRange(min=1), help="This task only.")
 def diff(chapter: str, task: int | None) -> None:
     """Show how the reference does a chapter, a patch for each task."""
-    from dojo import reading
+    from dojo.learner import reading
 
     catalogue = Catalogue(here())
     reading.diff(_steps(catalogue), catalogue.chapter(chapter), task)
@@ -167,7 +167,8 @@ def diff(chapter: str, task: int | None) -> None:
 @click.option("--task", type=click.IntRange(min=1), default=1, help="To where this task begins.")
 def goto(chapter: str, task: int) -> None:
     """Go to where a chapter begins. What you have is saved first."""
-    from dojo import learning, progress
+    from dojo.course import progress
+    from dojo.learner import learning
     from dojo.screens import command
 
     catalogue = Catalogue(here())
@@ -186,7 +187,7 @@ def goto(chapter: str, task: int) -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="-- run ...")
 def solution(chapter: str, arguments: tuple[str, ...]) -> None:
     """Run the reference as it is at a chapter."""
-    from dojo.reference import run_reference
+    from dojo.learner.reference import run_reference
 
     run_reference(Catalogue(here()), chapter, list(arguments))
 
@@ -194,7 +195,7 @@ def solution(chapter: str, arguments: tuple[str, ...]) -> None:
 @kata.command()
 def tags() -> None:
     """Make the git tags 3.1, 3.1-start, 3.1-task-1, ... in this clone."""
-    from dojo.tags import make_tags
+    from dojo.course.tags import make_tags
 
     catalogue = Catalogue(here())
     for name, outcome in make_tags(catalogue, _steps(catalogue)):
@@ -204,8 +205,9 @@ def tags() -> None:
 @kata.command()
 def doctor() -> None:
     """Say what this machine can run, and what to do about the rest."""
-    from dojo import machine, screens
-    from dojo.doctor import report
+    from dojo import screens
+    from dojo.learner.doctor import report
+    from dojo.testkit import machine
 
     sys.exit(0 if report(screens.console(), machine.abilities(), here()) else 1)
 
@@ -218,8 +220,8 @@ def rootfs(imported: bool) -> None:
     With --import it becomes the image busybox below MYDOCKER_ROOT (/var/lib/mydocker), for your
     own mydocker to start containers from.
     """
-    from dojo import reference
-    from dojo.rootfs import ensure
+    from dojo.learner import reference
+    from dojo.testkit.rootfs import ensure
 
     tar = ensure(here(), say=lambda line: click.echo(line, err=True))
     if not imported:
@@ -247,7 +249,8 @@ def lab() -> None:
 @lab.command("status")
 def lab_status() -> None:
     """Say whether it is there, and what it is."""
-    from dojo import lab_commands, screens
+    from dojo import screens
+    from dojo.learner import lab_commands
 
     sys.exit(0 if lab_commands.status(here(), screens.console()) else 1)
 
@@ -255,7 +258,8 @@ def lab_status() -> None:
 @lab.command("up")
 def lab_up() -> None:
     """Make or start it, and take a snapshot of it when it is new."""
-    from dojo import lab_commands, screens
+    from dojo import screens
+    from dojo.learner import lab_commands
 
     lab_commands.up(here(), screens.console())
 
@@ -264,7 +268,7 @@ def lab_up() -> None:
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND]...")
 def lab_ssh(words: tuple[str, ...]) -> None:
     """Go there, or run one command there."""
-    from dojo import lab_commands
+    from dojo.learner import lab_commands
 
     sys.exit(lab_commands.ssh(here(), list(words)))
 
@@ -272,7 +276,8 @@ def lab_ssh(words: tuple[str, ...]) -> None:
 @lab.command("reset")
 def lab_reset() -> None:
     """Make it what it was when it was new, by its snapshot."""
-    from dojo import lab_commands, screens
+    from dojo import screens
+    from dojo.learner import lab_commands
 
     lab_commands.reset(here(), screens.console())
 
@@ -280,7 +285,8 @@ def lab_reset() -> None:
 @lab.command("down")
 def lab_down() -> None:
     """Switch it off."""
-    from dojo import lab_commands, screens
+    from dojo import screens
+    from dojo.learner import lab_commands
 
     lab_commands.down(here(), screens.console())
 
@@ -294,7 +300,8 @@ def steps() -> None:
 @click.argument("chapters", metavar="[CHAPTER]...", nargs=-1)
 def steps_list(chapters: tuple[str, ...]) -> None:
     """List the steps, and how many lines each adds."""
-    from dojo import reading, screens
+    from dojo import screens
+    from dojo.learner import reading
 
     catalogue = Catalogue(here())
     chosen = _chosen(catalogue, chapters) if chapters else catalogue.chapters
@@ -376,7 +383,7 @@ def _tell_changes(paths: Sequence[str]) -> None:
 
 
 def _steps(catalogue: Catalogue) -> "Steps":
-    from dojo.steps import Steps
+    from dojo.course.steps import Steps
 
     return Steps(catalogue)
 
@@ -426,8 +433,9 @@ def measure(what: str, chapters: tuple[str, ...], sample: int, rounds: int, seed
     Or look for flakes: all chapters again and again, in any order, under load. Takes its time:
     hours for many mutants.
     """
-    from dojo import extras, lab, screens
+    from dojo import extras, screens
     from dojo.teeth import commands
+    from dojo.testkit import lab
 
     catalogue = Catalogue(here())
     chosen = _chosen(catalogue, chapters) if chapters else catalogue.chapters
@@ -481,14 +489,14 @@ def _chosen(catalogue: Catalogue, typed: Sequence[str]) -> tuple[Chapter, ...]:
     if typed:
         chosen = {catalogue.chapter(word) for word in typed}
         return tuple(chapter for chapter in catalogue.chapters if chapter in chosen)
-    from dojo import progress
+    from dojo.course import progress
 
     return (progress.load(catalogue.clone).current(catalogue) or catalogue.chapters[-1],)
 
 
 def _become_pytest(root: Path, arguments: list[str]) -> NoReturn:
     """Run pytest at the root of the clone, two tests at a time unless something else was asked."""
-    from dojo.check import plugin_options
+    from dojo.learner.check import plugin_options
 
     given = " ".join(arguments)
     chosen = any(word.startswith(("-n", "--numprocesses", "--pdb")) for word in arguments)

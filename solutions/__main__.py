@@ -3,10 +3,10 @@
 import sys
 
 from dojo.callers import wait_for_children
-from dojo.catalogue import Catalogue
 from dojo.clone import here
+from dojo.course.catalogue import Catalogue
 from dojo.errors import KataError
-from dojo.reference import run_reference
+from dojo.learner.reference import run_reference
 
 
 def main(arguments: list[str]) -> None:

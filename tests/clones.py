@@ -8,9 +8,9 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from dojo.catalogue import Catalogue
 from dojo.clone import Clone
-from dojo.steps import Steps
+from dojo.course.catalogue import Catalogue
+from dojo.course.steps import Steps
 
 Contents = dict[str, bytes]
 

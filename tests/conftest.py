@@ -1,6 +1,6 @@
 """What the project's own tests run: all but what takes very long, which `--whole` adds.
 
-And all but what has been proven of the same files before, see `dojo.proofs`.
+And all but what has been proven of the same files before, see `dojo.teeth.proofs`.
 """
 
 import functools
@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 
-from dojo import clone, proofs, surroundings
-from dojo.git import Git
+from dojo import clone
+from dojo.course.git import Git
+from dojo.teeth import proofs
+from dojo.testkit import surroundings
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

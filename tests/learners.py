@@ -17,15 +17,16 @@ from pathlib import Path
 
 import pytest
 
-from dojo import clone, lab, rootfs
-from dojo.check import plugin_options
+from dojo import clone
 from dojo.clone import Clone
+from dojo.learner.check import plugin_options
+from dojo.testkit import lab, rootfs
 
 CHAPTERS = {
     "3.1": """\
 import pytest
 
-from dojo.testing import expect, task
+from dojo.testkit.testing import expect, task
 
 
 @task(2)
@@ -47,7 +48,7 @@ def test_it_says(mydocker, word):
     expect(mydocker("run", "busybox", word), status=0, out=f"{word}\\n")
 """,
     "3.2": """\
-from dojo.testing import expect, task
+from dojo.testkit.testing import expect, task
 
 
 @task(1)

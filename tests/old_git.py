@@ -6,7 +6,7 @@ What came to git after 2.34, by its release notes, as far as a tool like ours ma
 import shutil
 from pathlib import Path
 
-from dojo.doctor import OLDEST_GIT
+from dojo.learner.doctor import OLDEST_GIT
 
 VERSION = ".".join(map(str, OLDEST_GIT)) + ".1"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dojo import clone
-from dojo.catalogue import Catalogue
+from dojo.course.catalogue import Catalogue
 from dojo.teeth.runs import run_chapter
 from tests.learners import require_lab
 

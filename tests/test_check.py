@@ -14,9 +14,9 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from dojo import program
 from dojo.clone import Clone
 from dojo.errors import KataError
+from dojo.testkit import program
 from tests.learners import Learner, kata, make_learner, require_lab
 
 SECONDS = 60
@@ -93,7 +93,7 @@ import random
 
 import pytest
 
-from dojo.testing import expect, task
+from dojo.testkit.testing import expect, task
 
 
 @task(2)
@@ -143,7 +143,7 @@ def test_how_to_run_ones_own_by_hand_is_told(learner: Learner) -> None:
 
 
 OUTPUT = '''\
-from dojo.testing import check, task
+from dojo.testkit.testing import check, task
 
 
 @task(1)
@@ -463,7 +463,7 @@ def test_a_relative_path_that_leads_nowhere_for_the_tests_is_told(
 
 def test_only_tests_that_are_marked_so_are_run_and_not_remembered(learner: Learner) -> None:
     """Who keeps a promise less than we do leaves out the tests of it: -m 'not ours'."""
-    marked = "from dojo.testing import ours, task\n\n\n@ours\n@task(1)\n"
+    marked = "from dojo.testkit.testing import ours, task\n\n\n@ours\n@task(1)\n"
     marked += 'def test_more(mydocker):\n    """Why."""\n    raise ValueError\n'
     (learner.clone.chapters / "3_2/test_more.py").write_text(marked)
     learner.knows("five")
@@ -477,7 +477,7 @@ def test_only_tests_that_are_marked_so_are_run_and_not_remembered(learner: Learn
 
 
 def test_a_promise_that_only_we_make_is_told_to_other_programs(learner: Learner) -> None:
-    test = "from dojo.testing import check, ours, task\n\n\n@ours\n@task(1)\n"
+    test = "from dojo.testkit.testing import check, ours, task\n\n\n@ours\n@task(1)\n"
     test += 'def test_more(mydocker):\n    """Why."""\n    check(False, "much", "nothing")\n'
     (learner.clone.chapters / "3_2/test_more.py").write_text(test)
     learner.knows("five")
@@ -508,8 +508,8 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from dojo import machine
-from dojo.testing import check, examples, task
+from dojo.testkit import machine
+from dojo.testkit.testing import check, examples, task
 from mydocker.words import KNOWN
 
 machine.patience = lambda: random.SystemRandom().choice([1, 3, 9])  # how much is going on beside it

@@ -6,9 +6,9 @@ import pytest
 from click.testing import CliRunner
 
 from dojo import clone
-from dojo.catalogue import Catalogue, Chapter
 from dojo.cli import kata
 from dojo.clone import Clone
+from dojo.course.catalogue import Catalogue, Chapter
 from dojo.errors import KataError
 from dojo.teeth import claims, results
 from dojo.teeth.claims import Judged

@@ -11,12 +11,14 @@ import pexpect
 import pytest
 from click.testing import CliRunner, Result
 
-from dojo import cli, clone, hints, machine, progress
-from dojo.catalogue import Catalogue
+from dojo import cli, clone
 from dojo.clone import Clone
+from dojo.course import hints, progress
+from dojo.course.catalogue import Catalogue
 from dojo.errors import KataError
-from dojo.machine import Ability
 from dojo.teeth import rebase
+from dojo.testkit import machine
+from dojo.testkit.machine import Ability
 from tests.clones import PATCHES, STATES, add_a_second_task, contents_of, expected, git, make_clone
 from tests.learners import HINTS, LESSON, Learner, kata, make_learner
 
@@ -143,14 +145,17 @@ def test_the_commands_start_quickly_for_they_import_little(learner: Learner) -> 
     )
     loaded = set(done.stdout.split())
     assert "click" in loaded
-    assert not loaded & {"rich", "pytest", "watchfiles", "hypothesis", "dojo.steps", "tarfile"}
+    heavy = {"rich", "pytest", "watchfiles", "hypothesis", "dojo.course.steps", "tarfile"}
+    assert not loaded & heavy
 
 
 @pytest.mark.parametrize("module", ["check", "watch", "reading", "overview"])
 def test_what_runs_elsewhere_imports_without_the_modules_of_unix(module: str) -> None:
     block = "import sys; sys.modules.update(dict.fromkeys(['fcntl', 'termios', 'pty', 'tty']))"
     subprocess.run(
-        [sys.executable, "-c", f"{block}; import dojo.{module}"], cwd=clone.here().root, check=True
+        [sys.executable, "-c", f"{block}; import dojo.learner.{module}"],
+        cwd=clone.here().root,
+        check=True,
     )
 
 
@@ -636,7 +641,7 @@ def test_ctrl_c_anywhere_ends_with_130_and_no_traceback(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dojo.overview.status", interrupt)
+    monkeypatch.setattr("dojo.learner.overview.status", interrupt)
     result = types("status")
     assert (result.exit_code, result.stderr) == (130, "kata: stopped\n")
 
@@ -645,7 +650,7 @@ def test_an_error_of_the_kata_is_one_line(types: Types, monkeypatch: pytest.Monk
     def fail(*_: object) -> None:
         raise KataError("read the moon: too far")
 
-    monkeypatch.setattr("dojo.overview.status", fail)
+    monkeypatch.setattr("dojo.learner.overview.status", fail)
     assert refused(types("status")) == "kata: read the moon: too far\n"
 
 

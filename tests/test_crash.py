@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from dojo import clone, lab
-from dojo.plugin.fixtures import Mydocker
+from dojo import clone
 from dojo.scratch import Call
-from dojo.testing import expect
+from dojo.testkit import lab
+from dojo.testkit.mydocker import Mydocker
+from dojo.testkit.testing import expect
 
 CHANGES = (
     *("clone", "execve", "mkdir", "rename", "rmdir", "symlink", "unlink", "write"),

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from dojo import clone, proofs
-from dojo.catalogue import Catalogue
+from dojo import clone
+from dojo.course.catalogue import Catalogue
+from dojo.teeth import proofs
 from dojo.teeth.runs import Outcome, run_tests
 from tests.compiler import compiled, require_compiler
 from tests.learners import require_lab

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dojo.clone import Clone
+from dojo.course.git import Git
 from dojo.errors import KataError
-from dojo.git import Git
-from dojo.learning import Arrival, goto
+from dojo.learner.learning import Arrival, goto
 from tests.clones import (
     ENVIRONMENT,
     START,
@@ -348,7 +348,7 @@ def test_a_failure_on_the_way_says_where_the_work_is(
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("dojo.learning._clear", fail)
+    monkeypatch.setattr("dojo.learner.learning._clear", fail)
     with pytest.raises(
         KataError, match=r"No space left.*; what was there is on branch saved/main-"
     ):

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from dojo.history import MOST, in_short, with_calls
 from dojo.scratch import Call
+from dojo.testkit.history import MOST, in_short, with_calls
 from tests.learners import Learner, make_learner, require_lab
 
 
@@ -90,7 +90,7 @@ TESTS = '''\
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dojo.testing import check, detached, expect, first_process, started, task
+from dojo.testkit.testing import check, detached, expect, first_process, started, task
 
 
 @task(1)

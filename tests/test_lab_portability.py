@@ -31,18 +31,18 @@ PLUGINS = ["dojo.plugin", "xdist.plugin", "_hypothesis_pytestplugin", "no:cachep
 OPTIONS = [word for plugin in PLUGINS for word in ("-p", plugin)]
 
 HOST_SIDE = [
-    "dojo.check",
-    "dojo.check_labs",
-    "dojo.lab",
-    "dojo.lab_commands",
+    "dojo.learner.check",
+    "dojo.learner.check_labs",
+    "dojo.testkit.lab",
+    "dojo.learner.lab_commands",
     "dojo.labs.choice",
     "dojo.labs.connection",
     "dojo.labs.remote",
     "dojo.labs.tree",
     "dojo.labs.vagrant",
     "dojo.plugin.hooks",
-    "dojo.trees",
-    "dojo.watch",
+    "dojo.testkit.trees",
+    "dojo.learner.watch",
 ]
 
 
@@ -120,10 +120,12 @@ def test_without_being_asked_the_lab_is_used(lab: Lab) -> None:
 
 
 def test_check_runs_in_the_lab(lab: Lab) -> None:
-    plugins = "dojo.check.plugin_options = lambda: ['-p', 'dojo.plugin', '-p', 'xdist.plugin']"
-    autoload = "dojo.surroundings.clear_for_tests = lambda: None"  # as it is set below
+    plugins = (
+        "dojo.learner.check.plugin_options = lambda: ['-p', 'dojo.plugin', '-p', 'xdist.plugin']"
+    )
+    autoload = "dojo.testkit.surroundings.clear_for_tests = lambda: None"  # as it is set below
     typed = "sys.argv = ['kata', 'check', '3.1']"
-    words = code("import dojo.check, dojo.cli", plugins, autoload, typed, "dojo.cli.main()")
+    words = code("import dojo.learner.check, dojo.cli", plugins, autoload, typed, "dojo.cli.main()")
     done = lab.runs(words, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "in the lab: vagrant, Linux" in done.stdout

@@ -263,7 +263,7 @@ def test_what_vagrant_complains_of_is_told_with_what_to_do(
 # A machine that is not root's, for the process that is asked and all that it starts.
 NOT_ROOT = textwrap.dedent("""\
     import dataclasses
-    from dojo import machine
+    from dojo.testkit import machine
 
     there = machine.abilities()
     machine.abilities = lambda: tuple(

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from dojo import clone, lab, machine, rootfs
-from dojo.catalogue import Catalogue, Chapter
+from dojo import clone
+from dojo.course.catalogue import Catalogue, Chapter
 from dojo.scratch import Running, ScratchHost, groups
+from dojo.testkit import lab, machine, rootfs
 from tests.learners import require_lab
 
 CHAPTERS = Catalogue(clone.here()).chapters

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from dojo import clone
-from dojo.catalogue import Catalogue, Chapter
+from dojo.course.catalogue import Catalogue, Chapter
 
 CHAPTERS = Catalogue(clone.here()).chapters
 

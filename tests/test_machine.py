@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from dojo import doctor, machine
 from dojo.clone import Clone
-from dojo.machine import Ability
+from dojo.learner import doctor
+from dojo.testkit import machine
+from dojo.testkit.machine import Ability
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="probes are for Linux")
 as_root = pytest.mark.skipif(
@@ -86,13 +87,13 @@ def test_somebody_who_is_not_root_is_told_to_become_it() -> None:
     script = (
         "import json, os, sys\n"
         "sys.path.insert(0, sys.argv[1])\n"
-        "from dojo import machine\n"
+        "from dojo.testkit import machine\n"
         "os.setgroups([])\n"
         "os.setresgid(65534, 65534, 65534)\n"
         "os.setresuid(65534, 65534, 65534)\n"
         "print(json.dumps([vars(ability) for ability in machine._ask_the_kernel()]))\n"
     )
-    root = str(Path(machine.__file__).parent.parent)
+    root = str(Path(machine.__file__).parents[2])
     argv = [sys.executable, "-I", "-S", "-B", "-c", script, root]
     result = subprocess.run(argv, capture_output=True, check=True)
     found = {fields["name"]: Ability(**fields) for fields in json.loads(result.stdout)}
@@ -301,7 +302,7 @@ def test_elsewhere_than_on_linux_the_answer_is_a_vm(
     assert machine.missing(["aufs"]) == f"no AUFS: this is {system} (use a Linux virtual machine)"
 
 
-@pytest.mark.parametrize("module", ["machine", "doctor", "rootfs"])
+@pytest.mark.parametrize("module", ["testkit.machine", "learner.doctor", "testkit.rootfs"])
 def test_it_can_be_imported_where_there_is_no_linux(module: str) -> None:
     absent = ("fcntl", "pwd", "grp", "resource", "termios", "pty", "_posixsubprocess")
     script = (
@@ -310,7 +311,7 @@ def test_it_can_be_imported_where_there_is_no_linux(module: str) -> None:
         "sys.path.insert(0, sys.argv[1])\n"
         f"import dojo.{module}\n"
     )
-    root = str(Path(machine.__file__).parent.parent)
+    root = str(Path(machine.__file__).parents[2])
     subprocess.run([sys.executable, "-c", script, root], check=True)
 
 

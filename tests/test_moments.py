@@ -9,12 +9,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from dojo import clone, proofs, testing
-from dojo.catalogue import Catalogue, Chapter
+from dojo import clone
+from dojo.course.catalogue import Catalogue, Chapter
+from dojo.course.steps import Steps
 from dojo.scratch import Moment, Running, ScratchHost, groups
-from dojo.steps import Steps
+from dojo.teeth import proofs
 from dojo.teeth.runs import run_chapter
-from dojo.testing import beside, moments
+from dojo.testkit import testing
+from dojo.testkit.testing import beside, moments
 from tests.learners import require_lab
 
 CATALOGUE = Catalogue(clone.here())

@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dojo import cli, clone
-from dojo.catalogue import Catalogue
 from dojo.clone import Clone
+from dojo.course.catalogue import Catalogue
 from dojo.pictures import files, story
 from tests.browser import browser, require_browser
 

@@ -32,7 +32,7 @@ def under_test(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
         script = pytester.path / "program"
         script.write_text(f"#!/bin/sh\n{program}\n")
         script.chmod(0o755)
-        pytester.makepyfile(f"from dojo.testing import check, expect\n\n\n{code}")
+        pytester.makepyfile(f"from dojo.testkit.testing import check, expect\n\n\n{code}")
         arguments = ["-p", "no:cacheprovider", *plugins, "--mydocker", str(script), *options]
         return pytester.runpytest_subprocess(*arguments)
 
@@ -92,7 +92,7 @@ def test_what_was_set_for_all_calls(mydocker):
 
 def test_what_is_special_about_a_call_is_shown(under_test) -> None:
     """Environment, descriptors, directory: without them a learner would see another program."""
-    result = under_test("exit 3", f"from dojo.testing import FULL, non_blocking\n{SPECIAL}")
+    result = under_test("exit 3", f"from dojo.testkit.testing import FULL, non_blocking\n{SPECIAL}")
     result.assert_outcomes(failed=3)
     driver = "MYDOCKER_STORAGE_DRIVER=aufs"
     notes = "stdout: non-blocking, a pipe of one page; stdin: a pipe that stays open"
@@ -314,7 +314,7 @@ def test_what_the_machine_cannot_run_is_skipped_or_fails(
     pytester.makeconftest(
         """
         import pytest
-        from dojo import lab
+        from dojo.testkit import lab
 
         lab.cannot = lambda needs: "no AUFS in this kernel" if "aufs" in needs else None
         """

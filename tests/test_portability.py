@@ -8,7 +8,14 @@ import pytest
 from dojo import clone
 
 LINUX_ONLY = ["fcntl", "termios", "pty", "tty", "pwd", "grp", "resource"]
-MODULES = ["dojo.cli", "dojo.plugin", "dojo.testing", "dojo.steps", "dojo.doctor", "dojo.machine"]
+MODULES = [
+    "dojo.cli",
+    "dojo.plugin",
+    "dojo.testkit.testing",
+    "dojo.course.steps",
+    "dojo.learner.doctor",
+    "dojo.testkit.machine",
+]
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dojo import progress
-from dojo.catalogue import Catalogue
 from dojo.clone import Clone
+from dojo.course import progress
+from dojo.course.catalogue import Catalogue
+from dojo.course.progress import OUTCOMES, Progress, Record, Result
 from dojo.errors import KataError
-from dojo.progress import OUTCOMES, Progress, Record, Result
 from tests.learners import write_chapter
 
 NAMES = st.text(string.ascii_letters + string.digits + "é/:[]_.", min_size=1, max_size=20)

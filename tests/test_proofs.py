@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from dojo import clone, proofs
-from dojo.catalogue import Catalogue
+from dojo import clone
+from dojo.course.catalogue import Catalogue
+from dojo.teeth import proofs
 from tests.clones import git
 
 ROOT = clone.here().root
@@ -125,7 +126,7 @@ def test_one_of_twenty_is_drawn_anew_for_each_commit() -> None:
     [
         ("chapters/3_1/test_run.py", True),
         ("chapters/3_1/chapter.toml", True),
-        ("dojo/testing.py", True),
+        ("dojo/testkit/testing.py", True),
         ("dojo/scratch/inside.py", True),
         ("dojo/plugin/hooks.py", True),
         ("chapters/3_1/README.md", False),

@@ -11,9 +11,10 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from dojo import clone, rootfs, trees
-from dojo.catalogue import Catalogue
-from dojo.reference import REFERENCE_ROOT, run_reference
+from dojo import clone
+from dojo.course.catalogue import Catalogue
+from dojo.learner.reference import REFERENCE_ROOT, run_reference
+from dojo.testkit import rootfs, trees
 from tests.learners import require_lab
 
 SECONDS = 20

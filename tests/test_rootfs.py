@@ -15,9 +15,9 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from dojo import rootfs
 from dojo.clone import Clone
 from dojo.errors import KataError
+from dojo.testkit import rootfs
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="root file systems are for Linux")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: owners, chroot")

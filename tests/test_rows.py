@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from dojo.rows import NAME_WIDTH, an, laid_out, readable
 from dojo.scratch.calls import show
 from dojo.screens import _rows
-from dojo.testing import described
+from dojo.testkit.testing import described
 
 
 @given(st.text())

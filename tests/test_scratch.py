@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from dojo import lab
 from dojo.errors import KataError
 from dojo.scratch import Moment, ScratchHost, devices, groups, leaks
-from dojo.testing import Unmet, minder_of
+from dojo.testkit import lab
+from dojo.testkit.testing import Unmet, minder_of
 from tests.learners import require_lab
 
 ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}

@@ -19,10 +19,10 @@ from click.testing import CliRunner, Result
 from markdown_it import MarkdownIt
 
 from dojo import cli, clone
-from dojo.catalogue import Catalogue
+from dojo.course.catalogue import Catalogue
+from dojo.course.steps import Steps
 from dojo.errors import KataError
 from dojo.site import build, pages
-from dojo.steps import Steps
 from tests.browser import browser, give_up, require_browser
 
 if TYPE_CHECKING:

@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 from _pytest.mark import ParameterSet
 
-from dojo import clone, proofs
-from dojo.catalogue import Catalogue, Chapter
-from dojo.steps import Steps
+from dojo import clone
+from dojo.course.catalogue import Catalogue, Chapter
+from dojo.course.steps import Steps
+from dojo.teeth import proofs
 from dojo.teeth.runs import run_chapter
 
 CATALOGUE = Catalogue(clone.here())

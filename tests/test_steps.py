@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from dojo.clone import Clone
+from dojo.course.git import Git
+from dojo.course.steps import Steps
 from dojo.errors import KataError
-from dojo.git import Git
-from dojo.steps import Steps
 from tests.clones import (
     ENVIRONMENT,
     MESSAGES,
@@ -131,7 +131,7 @@ class TestStates:
     def test_many_at_once_do_not_disturb_each_other(self, clone: Clone) -> None:
         program = (
             "import sys; from pathlib import Path; from dojo.clone import Clone\n"
-            "from dojo.catalogue import Catalogue; from dojo.steps import Steps\n"
+            "from dojo.course.catalogue import Catalogue; from dojo.course.steps import Steps\n"
             "steps = Steps(Catalogue(Clone(Path(sys.argv[1]))))\n"
             "print(*(steps.state(chapter) for chapter in steps.catalogue.chapters))\n"
         )
@@ -859,7 +859,8 @@ class TestReference:
 
     PROGRAM = (
         "import sys; from pathlib import Path; from dojo.clone import Clone\n"
-        "from dojo.catalogue import Catalogue; from dojo.reference import run_reference\n"
+        "from dojo.course.catalogue import Catalogue\n"
+        "from dojo.learner.reference import run_reference\n"
         "run_reference(Catalogue(Clone(Path.cwd())), sys.argv[1], sys.argv[2:])\n"
     )
 

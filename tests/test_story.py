@@ -11,10 +11,11 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from dojo import clone, lab, machine, rootfs
-from dojo.catalogue import Catalogue
+from dojo import clone
+from dojo.course.catalogue import Catalogue
+from dojo.course.steps import Steps
 from dojo.scratch import Call, ScratchHost, groups, leaks
-from dojo.steps import Steps
+from dojo.testkit import lab, machine, rootfs
 
 STORY = Path(__file__).parent.parent / "docs" / "story.sh"
 CHAPTER = "5.8"

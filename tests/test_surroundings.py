@@ -1,6 +1,6 @@
 """What of a person's shell a run of tests sees."""
 
-from dojo.surroundings import for_tests
+from dojo.testkit.surroundings import for_tests
 
 
 def test_what_is_set_for_other_programs_is_left_out() -> None:

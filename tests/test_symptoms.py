@@ -2,7 +2,7 @@
 
 import pytest
 
-from dojo.symptoms import in_common, symptoms
+from dojo.testkit.symptoms import in_common, symptoms
 
 IDS = ("0a" * 32, "1b" * 32)
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from dojo.clone import Clone
+from dojo.course.git import ADDRESS
+from dojo.course.steps import Steps
+from dojo.course.tags import KEPT, make_tags
 from dojo.errors import KataError
-from dojo.git import ADDRESS
-from dojo.learning import goto
-from dojo.steps import Steps
-from dojo.tags import KEPT, make_tags
+from dojo.learner.learning import goto
 from tests.clones import (
     SECOND_TASK,
     START,

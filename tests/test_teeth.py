@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from dojo import clone
-from dojo.catalogue import Catalogue
 from dojo.cli import kata
 from dojo.clone import Clone
+from dojo.course.catalogue import Catalogue
 from dojo.teeth import commands, engines, flakes, mutants, report, results, wrong
 from dojo.teeth.results import Caught, EngineRun, Mutant, Results
 from dojo.teeth.runs import Outcome

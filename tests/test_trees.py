@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from dojo import lab, trees
 from dojo.scratch import ScratchHost, groups
-from dojo.trees import LONG_AGO, Operation, Twins, describe, differences, twins_on
+from dojo.testkit import lab, trees
+from dojo.testkit.trees import LONG_AGO, Operation, Twins, describe, differences, twins_on
 
 ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from dojo.catalogue import Catalogue
+from dojo.course.catalogue import Catalogue
 from dojo.errors import KataError
-from dojo.watch import Events, Saved, _Saves
+from dojo.learner.watch import Events, Saved, _Saves
 from tests.learners import Learner, kata, make_learner, require_lab
 
 SECONDS = 30

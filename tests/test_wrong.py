@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from dojo import clone, lab, proofs
-from dojo.catalogue import Catalogue, Chapter
-from dojo.steps import Steps
+from dojo import clone
+from dojo.course.catalogue import Catalogue, Chapter
+from dojo.course.steps import Steps
+from dojo.teeth import proofs
 from dojo.teeth import wrong as wrong_solutions
 from dojo.teeth.wrong import Wrong
+from dojo.testkit import lab
 from tests.learners import require_lab
 
 CATALOGUE = Catalogue(clone.here())

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from dojo.catalogue import Catalogue
 from dojo.clone import Clone
+from dojo.course.catalogue import Catalogue
+from dojo.course.git import Git
+from dojo.course.steps import Steps
 from dojo.errors import KataError
-from dojo.git import Git
-from dojo.steps import Steps
 from dojo.teeth import rebase, wrong
 from tests.clones import STATES, commit_all, git, make_clone, steps_of, write
 

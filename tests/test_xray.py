@@ -15,11 +15,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dojo import clone, machine, rootfs
-from dojo.catalogue import Catalogue
+from dojo import clone
+from dojo.course.catalogue import Catalogue
+from dojo.course.steps import Steps
 from dojo.errors import KataError
 from dojo.scratch import Call, Process, Running, ScratchHost, groups
-from dojo.steps import Steps
+from dojo.testkit import machine, rootfs
 from dojo.xray import command, finding, kernel, layers, network, picture
 from tests.learners import require_lab
 from tests.test_lab_portability import ELSEWHERE

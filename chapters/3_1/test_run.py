@@ -7,10 +7,10 @@ import signal
 
 import pytest
 
-from dojo.plugin.fixtures import Mydocker
 from dojo.rows import an
 from dojo.scratch import Moment
-from dojo.testing import (
+from dojo.testkit.mydocker import Mydocker
+from dojo.testkit.testing import (
     CALLERS,
     check,
     drawn,

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from dojo.plugin.fixtures import Mydocker
 from dojo.scratch import Call, Moment
 from dojo.scratch.groups import groups_of, limits_of
-from dojo.testing import (
+from dojo.testkit.mydocker import Mydocker
+from dojo.testkit.testing import (
     check,
     end,
     expect,

@@ -17,10 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from dojo import clone, rootfs
-from dojo.plugin.fixtures import Mydocker
+from dojo import clone
 from dojo.scratch import Call, Moment, Running
-from dojo.testing import (
+from dojo.testkit import rootfs
+from dojo.testkit.mydocker import Mydocker
+from dojo.testkit.testing import (
     CALLERS,
     beside,
     check,
@@ -39,7 +40,7 @@ from dojo.testing import (
     task,
     vm,
 )
-from dojo.trees import describe, differences
+from dojo.testkit.trees import describe, differences
 
 MOUNTS = {
     "/proc": "proc",

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from dojo import machine
-from dojo.plugin.fixtures import Mydocker
 from dojo.scratch import Moment, Running
-from dojo.testing import (
+from dojo.testkit import machine
+from dojo.testkit.mydocker import Mydocker
+from dojo.testkit.testing import (
     check,
     end,
     expect,
@@ -29,7 +29,7 @@ from dojo.testing import (
     task,
     vm,
 )
-from dojo.trees import describe, differences
+from dojo.testkit.trees import describe, differences
 
 # Where a container's files are while it runs, below MYDOCKER_ROOT.
 WHILE_IT_RUNS = ("writeLayer", "mnt", "work")

@@ -8,10 +8,20 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, given, settings
 
-from dojo import machine
-from dojo.plugin.fixtures import Mydocker
-from dojo.testing import Unmet, check, end, examples, first_process, layers, ours, started, task
-from dojo.trees import describe, differences, lay_base, sequences, twins_on
+from dojo.testkit import machine
+from dojo.testkit.mydocker import Mydocker
+from dojo.testkit.testing import (
+    Unmet,
+    check,
+    end,
+    examples,
+    first_process,
+    layers,
+    ours,
+    started,
+    task,
+)
+from dojo.testkit.trees import describe, differences, lay_base, sequences, twins_on
 
 PHASES = [Phase.explicit, Phase.reuse, Phase.generate]
 if machine.patience() < 4:  # to find the shortest sequence takes some hundred containers
@@ -32,8 +42,8 @@ def test_layers_are_like_a_plain_directory(mydocker, operations):
     """The same is done to a container's files and to a plain copy: both must stay the same.
 
     Names of any bytes, modes, owners, times, contents, links, devices, xattrs; and what fails in
-    one place fails in the other. What layers may do otherwise, `Twins` in dojo/trees.py names, and
-    `TwinsOnAufs` what AUFS may.
+    one place fails in the other. What layers may do otherwise, `Twins` in dojo/testkit/trees.py
+    names, and `TwinsOnAufs` what AUFS may.
     """
     driver = mydocker.env["MYDOCKER_STORAGE_DRIVER"]
     # Beside the root: what a truncation to the same length does is up to the file system.

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from dojo.plugin.fixtures import Mydocker
 from dojo.scratch import Call, Moment, Running
-from dojo.testing import (
+from dojo.testkit.mydocker import Mydocker
+from dojo.testkit.testing import (
     ASCII_ONLY,
     check,
     end,

@@ -18,10 +18,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from dojo import trees
-from dojo.plugin.fixtures import Mydocker
 from dojo.scratch import Call, Process, Running
-from dojo.testing import (
+from dojo.testkit import trees
+from dojo.testkit.mydocker import Mydocker
+from dojo.testkit.testing import (
     CALLERS,
     check,
     end,
@@ -39,7 +39,7 @@ from dojo.testing import (
     tells_what_it_cannot_print,
     vm,
 )
-from dojo.trees import describe, differences
+from dojo.testkit.trees import describe, differences
 
 MEBIBYTE = 1024 * 1024
 STAY = "echo ready; exec sleep 1000"

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from dojo.plugin.fixtures import Mydocker
 from dojo.scratch import Moment, Process, Running
 from dojo.scratch.typed import Before
-from dojo.testing import (
+from dojo.testkit.mydocker import Mydocker
+from dojo.testkit.testing import (
     CALLERS,
     FULL,
     check,

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from dojo.plugin.fixtures import Mydocker
 from dojo.scratch import Call, Moment, Process, Running
-from dojo.testing import (
+from dojo.testkit.mydocker import Mydocker
+from dojo.testkit.testing import (
     ELSEWHERE,
     another_pid_namespace,
     as_far_as_it_can,

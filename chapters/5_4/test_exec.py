@@ -15,11 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dojo import clone, rootfs
-from dojo.plugin.fixtures import Mydocker
+from dojo import clone
 from dojo.scratch import Call, Process, Running
 from dojo.scratch.groups import groups_of
-from dojo.testing import (
+from dojo.testkit import rootfs
+from dojo.testkit.mydocker import Mydocker
+from dojo.testkit.testing import (
     another_pid_namespace,
     check,
     container_process,

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from dojo import machine
-from dojo.plugin.fixtures import Mydocker
 from dojo.scratch import Process
-from dojo.testing import (
+from dojo.testkit import machine
+from dojo.testkit.mydocker import Mydocker
+from dojo.testkit.testing import (
     ELSEWHERE,
     check,
     container_process,

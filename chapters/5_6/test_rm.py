@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from dojo import machine
-from dojo.plugin.fixtures import Mydocker
 from dojo.scratch import Call, Moment, Process
-from dojo.testing import (
+from dojo.testkit import machine
+from dojo.testkit.mydocker import Mydocker
+from dojo.testkit.testing import (
     ELSEWHERE,
     another_pid_namespace,
     as_far_as_it_can,
@@ -36,7 +36,7 @@ from dojo.testing import (
     wait_for_text,
     wrong_records,
 )
-from dojo.trees import describe, differences
+from dojo.testkit.trees import describe, differences
 
 STAY = ("sleep", "1000")
 KILLED = 128 + 9  # by SIGKILL, which has no name where tests are only collected

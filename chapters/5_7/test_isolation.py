@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from dojo.plugin.fixtures import Mydocker
 from dojo.scratch import Call, Moment, Process, Running
-from dojo.testing import (
+from dojo.testkit.mydocker import Mydocker
+from dojo.testkit.testing import (
     ELSEWHERE,
     as_far_as_it_can,
     beside,
@@ -38,7 +38,7 @@ from dojo.testing import (
     vm,
     wait_for_text,
 )
-from dojo.trees import describe, differences
+from dojo.testkit.trees import describe, differences
 
 STAY = ("sleep", "1000")
 MEBIBYTE = 1024 * 1024

@@ -18,9 +18,18 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from dojo.plugin.fixtures import Mydocker
 from dojo.scratch import Call
-from dojo.testing import Unmet, check, container_process, examples, expect, layers, listed, task
+from dojo.testkit.mydocker import Mydocker
+from dojo.testkit.testing import (
+    Unmet,
+    check,
+    container_process,
+    examples,
+    expect,
+    layers,
+    listed,
+    task,
+)
 
 NAMES = ("one", "two", "three")
 COLOURS = ("red", "blue")  # of images; nothing takes images away, so each sequence has its own

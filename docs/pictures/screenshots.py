@@ -19,9 +19,9 @@ from tempfile import TemporaryDirectory
 from xrays import running  # beside this file
 
 from dojo import clone
-from dojo.catalogue import Catalogue
+from dojo.course.catalogue import Catalogue
+from dojo.course.steps import Steps
 from dojo.errors import KataError
-from dojo.steps import Steps
 
 SECONDS = 120.0
 HERE = clone.here().root

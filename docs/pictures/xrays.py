@@ -15,11 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from dojo import clone, machine, rootfs
-from dojo.catalogue import Catalogue, Chapter
+from dojo import clone
+from dojo.course.catalogue import Catalogue, Chapter
+from dojo.course.steps import Steps
 from dojo.errors import KataError
 from dojo.scratch import ScratchHost, groups
-from dojo.steps import Steps
+from dojo.testkit import machine, rootfs
 
 SECONDS = 60.0
 PYTHON = "/usr/bin/python3"

@@ -5,23 +5,19 @@ is already there. Meanwhile it listens: when it is told to stop, or when there i
 other side any more, the child is interrupted as by Ctrl-C and cleans up.
 """
 
-import ctypes
 import gc
 import importlib
 import os
 import select
 import signal
-import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from dojo import machine
+from dojo.labs.children import PATIENCE_SECONDS, fork
 from dojo.labs.landing import Channel, take_in
-
-PATIENCE_SECONDS = 10.0  # for an interrupted child, times what this machine is slower
-PR_SET_PDEATHSIG = 1
+from dojo.testkit import machine
 
 
 class _Left(Exception):
@@ -84,8 +80,8 @@ _NEEDED_BY_TESTS = (
     "pexpect",
     "dojo.labs.workers",
     "dojo.plugin",
-    "dojo.testing",
-    "dojo.trees",
+    "dojo.testkit.testing",
+    "dojo.testkit.trees",
 )
 
 
@@ -100,8 +96,9 @@ def _run(channel: Channel, clone: str, message: dict[str, Any]) -> int:
 
 def _try(channel: Channel, mydocker: str | None) -> int:
     """Start the program under test once, see `program.trouble_of`."""
-    from dojo import clone, program
+    from dojo import clone
     from dojo.errors import KataError
+    from dojo.testkit import program
 
     try:
         found = program.trouble_of(program.words_of(mydocker), clone.here())
@@ -161,35 +158,6 @@ def _interrupt(child: int, ended: int) -> None:
         os.kill(child, signal.SIGINT)
         if not poll.poll(PATIENCE_SECONDS * machine.patience() * 1000):
             os.kill(child, signal.SIGKILL)
-
-
-def fork(action: Callable[[], int]) -> int:
-    """Run an action in a child, which ends with its result. Returns the child's PID.
-
-    The child is interrupted by SIGINT, as usual, and when this process dies.
-    """
-    parent = os.getpid()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    child = os.fork()
-    if child:
-        return child
-    status = 70
-    try:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT, 0, 0, 0)
-        if os.getppid() == parent:
-            status = action()
-    except KeyboardInterrupt:
-        status = 130
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-    finally:
-        with suppress(Exception):
-            sys.stderr.flush()
-        os._exit(status)  # what the parent would do at its end is not ours to do
 
 
 def clear_away() -> None:

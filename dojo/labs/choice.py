@@ -1,10 +1,10 @@
 """Which lab the tests run in: this machine, or the virtual one."""
 
-from dojo import machine
 from dojo.clone import Clone
 from dojo.errors import KataError
 from dojo.labs import vagrant
 from dojo.labs.connection import Connection
+from dojo.testkit import machine
 
 LABS = ("auto", "here", "vagrant")
 NEEDED = ("linux", "root", "namespaces")

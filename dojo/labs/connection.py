@@ -20,10 +20,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from dojo import program
 from dojo.clone import Clone
 from dojo.errors import KataError
 from dojo.labs.tree import Change, files_of
+from dojo.testkit import program
 
 PYTHON = "/opt/kata/python"  # made when the virtual machine is provisioned
 CLONE = "/opt/kata/clone"  # our own place over there, root's
@@ -304,7 +304,17 @@ _LINE = f"""sudo -n {PYTHON} -c "exec(eval(open(0,'rb',0,closefd=False).readline
 
 def _landing() -> bytes:
     program = Path(__file__).with_name("landing.py").read_text("utf-8")
-    return repr(program + "\nmain(sys.argv[1])\n").encode("ascii", "backslashreplace") + b"\n"
+    return repr(program + _BEGIN).encode("ascii", "backslashreplace") + b"\n"
+
+
+# The agent imports the landing, so it is not the landing that imports the agent.
+_BEGIN = """
+taken_over = main(sys.argv[1])
+if taken_over:
+    from dojo.labs.agent import serve
+
+    serve(*taken_over)
+"""
 
 
 def _start(argv: Sequence[str]) -> subprocess.Popen[bytes]:

@@ -198,8 +198,11 @@ def remove(clone: str, path: str) -> None:
 # The beginning -------------------------------------------------------------------------------
 
 
-def main(clone: str) -> None:
-    """Talk on stdin and stdout until the agent is to take over, or the other side is gone."""
+def main(clone: str) -> tuple[Channel, str, dict[str, Any]] | None:
+    """Talk on stdin and stdout until the agent is to take over, or the other side is gone.
+
+    Returns what the agent's `serve` takes; None where there is nothing to take over.
+    """
     os.umask(0o022)
     channel = Channel(os.dup(0), os.dup(1))
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -207,16 +210,12 @@ def main(clone: str) -> None:
     os.dup2(2, 1)  # whatever else is printed must not come between the messages
     channel.say(**hello(clone))
     if sys.version_info < OLDEST:
-        return
+        return None
     sys.path.insert(0, clone)
     while True:
         message = channel.read()
         if message is None:
-            return
-        if "files" in message:
-            take_in(channel, message, clone)
-        else:
-            from dojo.labs.agent import serve
-
-            serve(channel, clone, message)
-            return
+            return None
+        if "files" not in message:
+            return channel, clone, message
+        take_in(channel, message, clone)

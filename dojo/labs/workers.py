@@ -20,10 +20,10 @@ from typing import Any
 
 import pytest
 
-from dojo import machine, program, surroundings
 from dojo.errors import KataError
-from dojo.labs.agent import PATIENCE_SECONDS, fork
+from dojo.labs.children import PATIENCE_SECONDS, fork
 from dojo.labs.landing import Channel
+from dojo.testkit import machine, program, surroundings
 
 NOT_OURS = ("terminal", "cacheprovider", "xdist", "xdist.looponfail", "randomly")
 

@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from dojo.catalogue import Catalogue, Chapter
 from dojo.clone import Clone
+from dojo.course.catalogue import Catalogue, Chapter
 from dojo.errors import KataError
 from dojo.pictures.drawing import draw
 from dojo.pictures.story import Frame, frames, whole_container

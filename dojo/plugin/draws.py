@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from dojo import machine, testing
 from dojo.clone import Clone
+from dojo.testkit import machine, testing
 
 DRAWN = pytest.StashKey["Drawn"]()
 

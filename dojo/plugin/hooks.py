@@ -7,19 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from dojo import clone, lab, program, progress, standby, testing
+from dojo import clone
 from dojo.callers import wait_for_children
-from dojo.catalogue import Catalogue, Chapter
+from dojo.course import progress
+from dojo.course.catalogue import Catalogue, Chapter
 from dojo.engines import kind_of
 from dojo.errors import KataError
-from dojo.history import in_short, with_calls
 from dojo.labs import choice
 from dojo.labs.remote import Remote
-from dojo.plugin import draws
-from dojo.plugin.fixtures import HOSTS, RUN, Mydocker, command_under_test
+from dojo.plugin import draws, standby
+from dojo.plugin.fixtures import HOSTS, RUN, command_under_test
 from dojo.rows import NAME_WIDTH, laid_out, readable
-from dojo.symptoms import symptoms
-from dojo.testing import Unmet
+from dojo.testkit import lab, program, testing
+from dojo.testkit.history import in_short, with_calls
+from dojo.testkit.mydocker import Mydocker
+from dojo.testkit.symptoms import symptoms
+from dojo.testkit.testing import Unmet
 
 CATALOGUE = pytest.StashKey[Catalogue]()
 FIRST = pytest.StashKey[set[pytest.Item]]()  # those that tell what any run leaves behind

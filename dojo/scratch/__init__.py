@@ -5,7 +5,8 @@ what it does next, `leaks.py` says what was left behind.
 """
 
 from dojo.scratch.calls import Call
-from dojo.scratch.host import Process, Running, ScratchHost
+from dojo.scratch.host import Running, ScratchHost
 from dojo.scratch.moments import Moment
+from dojo.scratch.processes import Process
 
 __all__ = ["Call", "Moment", "Process", "Running", "ScratchHost"]

@@ -6,65 +6,29 @@ import os
 import select
 import signal
 import socket
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from dojo.errors import KataError
-from dojo.executables import why_not
-from dojo.scratch.calls import Call, Stream
+from dojo.scratch.calls import Call
+from dojo.scratch.ends import Ends, write_all
+from dojo.scratch.executables import why_not
 from dojo.scratch.groups import Groups
 from dojo.scratch.guard import CALLS, Guard
+from dojo.scratch.maker import make_host
 from dojo.scratch.moments import Moment
+from dojo.scratch.processes import Process, children_of, process_of
 from dojo.scratch.typed import show_command
 
 Found = TypeVar("Found")
 
-INSIDE = str(Path(__file__).with_name("inside.py"))
 _DEAD = "the test host has died, and all that ran on it: something has killed its PID 1"
 START_SECONDS = 10.0
 END_SECONDS = 10.0
 PACKET = 1 << 16
 LET_GO_SECONDS = 2.0  # how long output may stay open after its program has ended
-
-
-@dataclass(frozen=True, repr=False)
-class Process:
-    """A process of a scratch host.
-
-    pids: its PID in each PID namespace that it is in: out here, on the scratch host, and, if it is
-    in a container, in there.
-    """
-
-    pids: tuple[int, ...]
-    parent: int = field(compare=False)
-    state: str = field(compare=False)  # it sleeps, then runs: still the same process
-    command: str = field(compare=False)
-
-    @property
-    def pid(self) -> int:
-        """Its PID out here."""
-        return self.pids[0]
-
-    @property
-    def inner(self) -> int:
-        """Its PID on the scratch host."""
-        return self.pids[1]
-
-    def is_first_of_a_container(self) -> bool:
-        """Whether it is PID 1 in a PID namespace below the scratch host's."""
-        return len(self.pids) > 2 and self.pids[-1] == 1
-
-    def __str__(self) -> str:
-        zombie = " (a zombie: it has ended, and nobody has waited for it)"
-        return f"process {self.inner} `{self.command}`" + (zombie if self.state == "Z" else "")
-
-    __repr__ = __str__  # in a message, too, that shows a list of them
 
 
 class ScratchHost:
@@ -100,7 +64,7 @@ class ScratchHost:
         doors = [self.guard.begin()] if self.guard else []
         try:
             self.groups.make(with_all_devices=not guarded)
-            _ask_the_maker(self._plan(), [other.fileno(), *doors])
+            make_host(self._plan(), [other.fileno(), *doors])
             other.close()
             self.pid: int = self._receive(lambda message: "ready" in message)["ready"]
             self._first = os.pidfd_open(self.pid)
@@ -166,14 +130,14 @@ class ScratchHost:
 
         Raises FileNotFoundError or another OSError if there is no such program.
         """
-        ends = _Ends.of_a_terminal() if terminal else _Ends.of_pipes(stdin)
+        ends = Ends.of_a_terminal() if terminal else Ends.of_pipes(stdin)
         words = [os.fsdecode(word) for word in argv]
         request = {"argv": words, "env": dict(env or {}), "cwd": str(cwd), "tty": terminal}
         request["held"] = moment.calls() if moment else []
         program = os.memfd_create("program", os.MFD_CLOEXEC)
         doors = [moment.begin(self)] if moment else []
         try:
-            _write_all(program, json.dumps(request).encode())
+            write_all(program, json.dumps(request).encode())
             descriptors = [program, *doors, *ends.inner, *holding]
             reply = self._ask(
                 {"start": True}, descriptors, lambda m: "started" in m or "error" in m
@@ -211,14 +175,14 @@ class ScratchHost:
         """
         found: dict[int, Process] = {}
         children: set[int] = set()
-        while new := [pid for pid in _children(self.pid) if pid not in children]:
+        while new := [pid for pid in children_of(self.pid) if pid not in children]:
             children.update(new)
             found.update((process.pid, process) for process in self._with_descendants(new))
         return list(found.values())
 
     def descendants(self, pid: int) -> list[Process]:
         """The children of a process, and theirs."""
-        return self._with_descendants(_children(pid))
+        return self._with_descendants(children_of(pid))
 
     def _with_descendants(self, pids: Iterable[int]) -> list[Process]:
         found: list[Process] = []
@@ -226,8 +190,8 @@ class ScratchHost:
         while waiting:
             pid = waiting.pop(0)
             with contextlib.suppress(OSError, IndexError, StopIteration):
-                found.append(_process(pid))
-            waiting += _children(pid)
+                found.append(process_of(pid))
+            waiting += children_of(pid)
         return found
 
     def outer_pid(self, inner: int) -> int:
@@ -293,7 +257,7 @@ class ScratchHost:
 class Running:
     """A program that runs on a scratch host."""
 
-    def __init__(self, host: ScratchHost, inner: int, shown: str, ends: "_Ends") -> None:
+    def __init__(self, host: ScratchHost, inner: int, shown: str, ends: Ends) -> None:
         self.host = host
         self.inner = inner
         self.shown = shown
@@ -392,81 +356,6 @@ class Running:
         return self._call
 
 
-class _Ends:
-    """The ends of a program's three streams: `inner` are the program's, the rest is read here."""
-
-    def __init__(self, inner: list[int], out: Stream, err: Stream, keyboard: int | None) -> None:
-        self.inner = inner
-        self.out = out
-        self.err = err
-        self.keyboard = keyboard
-
-    @classmethod
-    def of_pipes(cls, stdin: bytes | int | None) -> "_Ends":
-        keyboard = None
-        if isinstance(stdin, int):
-            read = os.dup(stdin)
-        elif stdin == b"":
-            read = os.open(os.devnull, os.O_RDONLY)
-        else:
-            read, write = os.pipe()
-            if stdin is None:
-                keyboard = write
-            else:
-                threading.Thread(target=_feed, args=(write, stdin), daemon=True).start()
-        out_read, out_write = os.pipe()
-        err_read, err_write = os.pipe()
-        out, err = Stream("stdout", out_read), Stream("stderr", err_read)
-        return cls([read, out_write, err_write], out, err, keyboard)
-
-    @classmethod
-    def of_a_terminal(cls, rows: int = 24, columns: int = 80) -> "_Ends":
-        import fcntl
-        import pty
-        import struct
-        import termios
-
-        master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        nothing, none = os.pipe()
-        os.close(none)
-        streams = Stream("terminal", os.dup(master)), Stream("stderr", nothing)
-        return cls([slave, os.dup(slave), os.dup(slave)], *streams, master)
-
-    def let_go(self, seconds: float) -> bool:
-        """Whether both streams come to their end within that time."""
-        if self.keyboard is not None:
-            with contextlib.suppress(OSError):
-                os.close(self.keyboard)
-            self.keyboard = None
-        deadline = time.monotonic() + seconds
-        return all(
-            stream.wait_for_end(max(0.0, deadline - time.monotonic()))
-            for stream in (self.out, self.err)
-        )
-
-
-def _feed(descriptor: int, content: bytes) -> None:
-    with contextlib.suppress(OSError):  # it need not read all of it
-        _write_all(descriptor, content)
-    os.close(descriptor)
-
-
-def _write_all(descriptor: int, content: bytes) -> None:
-    rest = memoryview(content)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
-
-
-def _children(pid: int) -> list[int]:
-    found: list[int] = []
-    with contextlib.suppress(OSError):
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            with contextlib.suppress(OSError):
-                found += map(int, Path(f"/proc/{pid}/task/{thread}/children").read_text().split())
-    return found
-
-
 def _end(first: int, seconds: float) -> None:
     """Kill PID 1 of a PID namespace. It goes as the last one, after those that it has reaped."""
     with contextlib.suppress(ProcessLookupError):
@@ -475,45 +364,3 @@ def _end(first: int, seconds: float) -> None:
     ended.register(first, select.POLLIN)
     ended.poll(seconds * 1000)
     os.close(first)
-
-
-class _Maker:
-    """The process that scratch hosts are forked from. It ends when this process does."""
-
-    def __init__(self) -> None:
-        self._orders, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with other:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", INSIDE, str(other.fileno())],
-                pass_fds=[other.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C is for the tests, and they end it
-            )
-
-    def is_alive(self) -> bool:
-        return self._process.poll() is None
-
-    def make(self, plan: dict[str, Any], descriptors: list[int]) -> None:
-        """Ask for a host; what comes of it is told on its link, the first of the descriptors."""
-        socket.send_fds(self._orders, [json.dumps(plan).encode()], descriptors)
-
-
-_makers: list[_Maker] = []
-
-
-def _ask_the_maker(plan: dict[str, Any], descriptors: list[int]) -> None:
-    if not _makers or not _makers[-1].is_alive():
-        _makers[:] = [_Maker()]
-    _makers[-1].make(plan, descriptors)
-
-
-def _process(pid: int) -> Process:
-    rows = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").strip()
-    return Process(
-        pids=tuple(int(number) for number in rows["NSpid"].split()),
-        parent=int(rows["PPid"]),
-        state=rows["State"].split()[0],
-        command=command.decode(errors="backslashreplace") or rows["Name"].strip(),
-    )

@@ -16,18 +16,29 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from dojo.scratch import changes, notifications
-from dojo.scratch.guard import CALLS
-
-if TYPE_CHECKING:
-    from dojo.scratch.host import ScratchHost
+from dojo.scratch.guard import CALLS, Guard
+from dojo.scratch.processes import Process
 
 GUARDED = CALLS.split()  # a program has one listener: here as well, some calls may be refused
 STANDSTILL_SECONDS = 0.1  # without any CPU time: then a program waits for somebody else
 BUSY = ("R", "D")  # unless it waits for a CPU or a disk; the states of ps(1)
 NEVER_STILL_SECONDS = 10.0  # then it is a program that goes on for ever
+
+
+class Host(Protocol):
+    """What a moment asks of the scratch host that the program runs on."""
+
+    pid: int
+    patience: float
+    writable: list[str]
+
+    @property
+    def guard(self) -> Guard | None: ...
+
+    def processes(self) -> list[Process]: ...
 
 
 class Moment:
@@ -70,7 +81,7 @@ class Moment:
         names = [*changes.PATHS, *([changes.LOOKS] if self.looks else []), *self.also]
         return [(name, 0, 0) for name in names] + opens
 
-    def begin(self, host: "ScratchHost") -> int:
+    def begin(self, host: Host) -> int:
         """Answer whoever asks from now on. Returns a socket for the listener of the program."""
         self._host = host
         ours, theirs = notifications.door()

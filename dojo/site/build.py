@@ -11,10 +11,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from dojo import extras
-from dojo.catalogue import Catalogue
+from dojo.course.catalogue import Catalogue
+from dojo.course.steps import Steps
 from dojo.errors import KataError
 from dojo.site.pages import Entry, contents, files
-from dojo.steps import Steps
 
 NEEDED = ("zensical", "mermaidx")
 # In a site's directory: the names of its files. By it a directory is known to be a site of ours.

@@ -10,8 +10,8 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
-from dojo.catalogue import Chapter
-from dojo.steps import Patch, Steps
+from dojo.course.catalogue import Chapter
+from dojo.course.steps import Patch, Steps
 
 
 @dataclass(frozen=True)

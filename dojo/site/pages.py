@@ -9,12 +9,12 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
-from dojo import hints
-from dojo.catalogue import Catalogue, Chapter
+from dojo.course import hints
+from dojo.course.catalogue import Catalogue, Chapter
+from dojo.course.steps import Steps
 from dojo.errors import KataError
 from dojo.pictures.files import shows_a_picture
 from dojo.site import difference
-from dojo.steps import Steps
 
 HOME = "README.md"
 CONTRACT = "contract.md"

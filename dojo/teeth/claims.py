@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dojo.catalogue import Catalogue, Chapter
+from dojo.course.catalogue import Catalogue, Chapter
 from dojo.errors import KataError
 from dojo.teeth import wrong
 from dojo.teeth.wrong import Wrong

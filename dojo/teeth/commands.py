@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from dojo.catalogue import Catalogue, Chapter
+from dojo.course.catalogue import Catalogue, Chapter
 from dojo.errors import KataError
 from dojo.screens import command, next_steps, say
 from dojo.teeth import claims, engines, flakes, mutants, report, results, wrong

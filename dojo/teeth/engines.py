@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dojo.catalogue import Catalogue, Chapter
 from dojo.clone import Clone
+from dojo.course.catalogue import Catalogue, Chapter
 from dojo.engines import Engine, kind_of
 from dojo.errors import KataError
 from dojo.teeth.results import EngineRun

@@ -15,11 +15,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
 
-from dojo import surroundings
-from dojo.catalogue import Catalogue
+from dojo.course.catalogue import Catalogue
+from dojo.course.steps import Steps
 from dojo.errors import KataError
-from dojo.steps import Steps
 from dojo.teeth.runs import outcome_of, program_in
+from dojo.testkit import surroundings
 
 # It ends with whoever started it, however that ends.
 BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dojo import lab
-from dojo.catalogue import Catalogue, Chapter
-from dojo.steps import Steps
+from dojo.course.catalogue import Catalogue, Chapter
+from dojo.course.steps import Steps
 from dojo.teeth.results import Mutant, name_of
 from dojo.teeth.runs import first_failure
+from dojo.testkit import lab
 
 OPERATORS = (
     "core/AddNot",

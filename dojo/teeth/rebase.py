@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from dojo.catalogue import Catalogue
 from dojo.clone import Clone
+from dojo.course.catalogue import Catalogue
+from dojo.course.git import Git, read_folder, scratch, write_folder
+from dojo.course.steps import Steps
 from dojo.errors import KataError
-from dojo.git import Git, read_folder, scratch, write_folder
-from dojo.steps import Steps
 from dojo.teeth import wrong as wrong_solutions
 from dojo.teeth.wrong import Wrong
 

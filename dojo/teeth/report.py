@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from dojo.catalogue import Catalogue
+from dojo.course.catalogue import Catalogue
 from dojo.teeth.claims import Judged
 from dojo.teeth.results import Caught, EngineRun, Mutant, Results
 

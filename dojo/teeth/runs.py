@@ -7,8 +7,9 @@ import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from pathlib import Path
 
-from dojo import clone, surroundings
-from dojo.catalogue import Chapter
+from dojo import clone
+from dojo.course.catalogue import Chapter
+from dojo.testkit import surroundings
 
 SECONDS = 1200
 

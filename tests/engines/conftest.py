@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dojo import clone, lab, rootfs
+from dojo import clone
 from dojo.engines.docker import Docker, start_dockerd
 from dojo.engines.engine import START_SECONDS
-from dojo.plugin.fixtures import RUN, Mydocker, ScratchHosts, command_under_test
+from dojo.plugin.fixtures import RUN, ScratchHosts, command_under_test
 from dojo.scratch import Running, ScratchHost
-from dojo.testing import expect
+from dojo.testkit import lab, rootfs
+from dojo.testkit.mydocker import Mydocker
+from dojo.testkit.testing import expect
 
 if TYPE_CHECKING:
     from docker import DockerClient

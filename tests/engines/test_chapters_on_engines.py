@@ -8,11 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from dojo import clone, engines, lab
-from dojo.catalogue import Catalogue, Chapter
+from dojo import clone, engines
+from dojo.course.catalogue import Catalogue, Chapter
 from dojo.teeth import engines as teeth
 from dojo.teeth.engines import Difference, Judged
 from dojo.teeth.runs import Outcome
+from dojo.testkit import lab
 from tests.engines.conftest import give_up
 
 CATALOGUE = Catalogue(clone.here())

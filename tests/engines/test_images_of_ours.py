@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dojo.plugin.fixtures import Mydocker
 from dojo.scratch import Call
-from dojo.testing import check, end, expect, first_process, started
+from dojo.testkit.mydocker import Mydocker
+from dojo.testkit.testing import check, end, expect, first_process, started
 
 if TYPE_CHECKING:
     from docker.models.containers import Container

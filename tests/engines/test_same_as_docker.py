@@ -13,10 +13,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dojo import clone, rootfs
-from dojo.plugin.fixtures import Mydocker
+from dojo import clone
 from dojo.scratch import Running
-from dojo.testing import container_process, detached, end, expect, first_process, listed, started
+from dojo.testkit import rootfs
+from dojo.testkit.mydocker import Mydocker
+from dojo.testkit.testing import (
+    container_process,
+    detached,
+    end,
+    expect,
+    first_process,
+    listed,
+    started,
+)
 
 if TYPE_CHECKING:
     from docker.models.containers import Container

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dojo import clone, rootfs
+from dojo import clone
 from dojo.engines.engine import CAPABILITIES
+from dojo.testkit import rootfs
 from dojo.xray import kernel
 
 if TYPE_CHECKING:

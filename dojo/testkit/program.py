@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from dojo import machine
 from dojo.clone import Clone
 from dojo.errors import KataError
-from dojo.executables import why_not
 from dojo.rows import readable
 from dojo.scratch import Call, ScratchHost, groups
 from dojo.scratch.calls import describe_status, show
+from dojo.scratch.executables import why_not
+from dojo.testkit import machine
 
 SECONDS = 10.0  # for `run --help`, which starts no container
 
@@ -56,9 +56,9 @@ def _prepare(words: Sequence[str]) -> None:
     """
     for word, typed in pairwise(words):
         if word in ("solution", "solutions"):
-            from dojo.catalogue import Catalogue
             from dojo.clone import here
-            from dojo.steps import Steps
+            from dojo.course.catalogue import Catalogue
+            from dojo.course.steps import Steps
 
             catalogue = Catalogue(here())
             with suppress(KataError):  # it will say itself what is wrong

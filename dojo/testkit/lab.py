@@ -4,13 +4,13 @@ import os
 import platform
 from collections.abc import Iterable
 
-from dojo import machine
+from dojo.testkit import machine
 
 
 def cannot(needs: Iterable[str]) -> str | None:
     """Why this machine cannot run tests that need these abilities; None if it can.
 
-    See `dojo.machine` for the abilities.
+    See `dojo.testkit.machine` for the abilities.
     """
     return machine.missing(["linux", "root", *needs])
 

@@ -21,15 +21,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dojo import machine
 from dojo.rows import laid_out, readable
 from dojo.scratch import Call, Moment, Process, Running
 from dojo.scratch.calls import describe_status, show
 from dojo.scratch.groups import start_time
 from dojo.scratch.typed import Before
+from dojo.testkit import machine
 
 if TYPE_CHECKING:
-    from dojo.plugin.fixtures import Mydocker
+    from dojo.testkit.mydocker import Mydocker
 
 guard = pytest.mark.guard
 ours = pytest.mark.ours

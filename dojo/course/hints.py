@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from dojo.catalogue import Chapter
+from dojo.course.catalogue import Chapter
 from dojo.errors import KataError
 
 # A chapter's hints: those of each task, in their order, as Markdown.

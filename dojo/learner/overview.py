@@ -3,9 +3,9 @@
 from rich.table import Table
 from rich.text import Text
 
-from dojo import progress
-from dojo.catalogue import Catalogue, Chapter
-from dojo.progress import Progress
+from dojo.course import progress
+from dojo.course.catalogue import Catalogue, Chapter
+from dojo.course.progress import Progress
 from dojo.screens import bar, command, console, marks, next_steps, of, say
 
 

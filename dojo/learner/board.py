@@ -7,7 +7,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from dojo.catalogue import Chapter
+from dojo.course.catalogue import Chapter
 from dojo.screens import bar, marks, of, say
 
 

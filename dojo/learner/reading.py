@@ -9,12 +9,12 @@ from rich.markdown import Markdown
 from rich.table import Column, Table
 from rich.text import Text
 
-from dojo import hints, progress
-from dojo.catalogue import Catalogue, Chapter
+from dojo.course import hints, progress
+from dojo.course.catalogue import Catalogue, Chapter
+from dojo.course.progress import Record
+from dojo.course.steps import Steps
 from dojo.errors import KataError
-from dojo.progress import Record
 from dojo.screens import command, console, next_steps, of, paged
-from dojo.steps import Steps
 
 
 def lesson(chapter: Chapter) -> None:

@@ -11,8 +11,8 @@ FEWEST = 5  # failures that are many
 def symptoms(rows: Iterable[tuple[str, str]]) -> list[str]:
     """What can be said of a failure that may be said of others, too; a sentence each.
 
-    rows: of its message, see `dojo.testing.Unmet`. What differs from test to test by chance, such
-    as a status that was drawn, or a PID, is not in there.
+    rows: of its message, see `dojo.testkit.testing.Unmet`. What differs from test to test by
+    chance, such as a status that was drawn, or a PID, is not in there.
     """
     of_name: dict[str, list[str]] = {}
     for name, text in rows:

@@ -21,10 +21,10 @@ from typing import Any
 
 from rich.text import Text
 
-from dojo.catalogue import Catalogue, Chapter
-from dojo.check import GREEN
+from dojo.course.catalogue import Catalogue, Chapter
 from dojo.errors import KataError
 from dojo.labs import choice, vagrant
+from dojo.learner.check import GREEN
 from dojo.screens import command, console, say
 
 

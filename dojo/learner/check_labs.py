@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
-from dojo import program, rootfs
 from dojo.clone import Clone
 from dojo.errors import KataError
 from dojo.labs import choice
 from dojo.labs.connection import Connection, Lost
 from dojo.labs.remote import Remote
 from dojo.plugin.hooks import chapter_of
-from dojo.program import Trouble
+from dojo.testkit import program, rootfs
+from dojo.testkit.program import Trouble
 
 Say = Callable[[str], object]
 

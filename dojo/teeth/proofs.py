@@ -14,14 +14,19 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from dojo import machine
-from dojo.catalogue import Chapter
+from dojo.course.catalogue import Chapter
+from dojo.testkit import machine
 
 FILE = Path("tests", "proofs.txt")
 PROVEN_AGAIN = 1 / 20
 # What runs chapters' tests: these, and all that they import. The last one is run as a script.
 HARNESS = (
-    *("dojo/plugin/__init__.py", "dojo/testing.py", "dojo/teeth/wrong.py", "dojo/teeth/runs.py"),
+    *(
+        "dojo/plugin/__init__.py",
+        "dojo/testkit/testing.py",
+        "dojo/teeth/wrong.py",
+        "dojo/teeth/runs.py",
+    ),
     "dojo/scratch/inside.py",
 )
 

@@ -15,18 +15,19 @@ import pytest
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from dojo import program, progress, surroundings
-from dojo.board import Board, Test
-from dojo.catalogue import Catalogue, Chapter
-from dojo.check_labs import Lab, lab_of
+from dojo.course import progress
+from dojo.course.catalogue import Catalogue, Chapter
+from dojo.course.progress import Record, Result
 from dojo.errors import KataError
 from dojo.labs.remote import LabFailed
+from dojo.learner.board import Board, Test
+from dojo.learner.check_labs import Lab, lab_of
+from dojo.learner.reference import DEFAULT_ROOT, IMAGES_BEGIN, has_image, root_or
 from dojo.plugin.hooks import chapter_of, place_of, task_of, title_of
-from dojo.progress import Record, Result
-from dojo.reference import DEFAULT_ROOT, IMAGES_BEGIN, has_image, root_or
+from dojo.plugin.standby import others_wait
 from dojo.screens import command, counted, lesson, next_steps, of, own_mydocker, say, table
-from dojo.standby import others_wait
-from dojo.symptoms import in_common
+from dojo.testkit import program, surroundings
+from dojo.testkit.symptoms import in_common
 
 GREEN, RED, STOPPED = 0, 1, 130
 

@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dojo import machine
 from dojo.clone import Clone, here
-from dojo.machine import Ability
+from dojo.testkit import machine
+from dojo.testkit.machine import Ability
 
 # Without these no chapter's tests run; what else is missing only makes some of them skip.
 NEEDED = ("linux", "root", "namespaces", "cgroup")

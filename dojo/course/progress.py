@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dojo.catalogue import Catalogue, Chapter
 from dojo.clone import Clone
+from dojo.course.catalogue import Catalogue, Chapter
 from dojo.errors import KataError
 
 OUTCOMES = ("passed", "failed", "skipped", "waiting")

@@ -6,9 +6,9 @@ And `git checkout 3.2-task-2` is where task 2 is done.
 from collections.abc import Iterator
 from pathlib import Path
 
-from dojo.catalogue import Catalogue, Chapter
-from dojo.git import ADDRESS, Git
-from dojo.steps import Steps
+from dojo.course.catalogue import Catalogue, Chapter
+from dojo.course.git import ADDRESS, Git
+from dojo.course.steps import Steps
 
 KEPT = "kept: it is not the kata's"
 

@@ -16,7 +16,7 @@ class Chapter:
 
     number: as people write it, "3.1".
     title: a word or two. line: what a learner builds in it, in one line.
-    needs: what the kernel must have, in the words of `dojo.machine`.
+    needs: what the kernel must have, in the words of `dojo.testkit.machine`.
     tasks: the titles of its tasks; task 1 is the first.
     folder: where it lies.
     """

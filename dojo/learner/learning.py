@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from dojo.catalogue import Catalogue, Chapter
+from dojo.course.catalogue import Catalogue, Chapter
+from dojo.course.git import Entry, Git, scratch
+from dojo.course.steps import Steps
 from dojo.errors import KataError
-from dojo.git import Entry, Git, scratch
-from dojo.steps import Steps
 
 BRANCH = "learn"
 

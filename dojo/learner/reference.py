@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from dojo import rootfs
-from dojo.catalogue import Catalogue
+from dojo.course.catalogue import Catalogue
+from dojo.course.steps import Steps
 from dojo.errors import KataError
-from dojo.steps import Steps
+from dojo.testkit import rootfs
 
 DEFAULT_ROOT = "/var/lib/mydocker"  # mydocker's own
 REFERENCE_ROOT = "/var/lib/mydocker-solution"

@@ -72,7 +72,9 @@ def abilities() -> tuple[Ability, ...]:
 def ask() -> None:
     """Begin to find out about everything: `abilities` has to wait the less for it."""
     # As a module, not as a script: a script is compiled each time.
-    program = f"import sys; sys.path.insert(0, {_ABOVE!r}); from dojo.machine import tell; tell()"
+    program = (
+        f"import sys; sys.path.insert(0, {_ABOVE!r}); from dojo.testkit.machine import tell; tell()"
+    )
     probe = subprocess.Popen(
         [sys.executable, "-I", "-S", "-B", "-c", program],
         stdin=subprocess.DEVNULL,
@@ -81,7 +83,7 @@ def ask() -> None:
     _asked.append(probe)
 
 
-_ABOVE = str(Path(__file__).resolve().parent.parent)
+_ABOVE = str(Path(__file__).resolve().parents[2])
 _asked: "list[subprocess.Popen[bytes]]" = []
 
 

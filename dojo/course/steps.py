@@ -19,9 +19,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from dojo.catalogue import Catalogue, Chapter
+from dojo.course.catalogue import Catalogue, Chapter
+from dojo.course.git import PLAIN, File, Files, Git, read_folder, reason, scratch, write_folder
 from dojo.errors import KataError
-from dojo.git import PLAIN, File, Files, Git, read_folder, reason, scratch, write_folder
 
 BRANCH = "steps"
 START = "start: what a learner begins with"

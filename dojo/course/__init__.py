@@ -1,0 +1,1 @@
+"""The course as it lies in a clone: chapters, tasks, steps, tags, and how far a learner is."""

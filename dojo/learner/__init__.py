@@ -1,0 +1,1 @@
+"""What a learner types: check, watch, read, goto, diff, status, doctor."""

@@ -1,0 +1,1 @@
+"""What tests of chapters are written with, and what a machine must have to run them."""

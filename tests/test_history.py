@@ -90,11 +90,12 @@ TESTS = '''\
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dojo.testkit.testing import check, detached, expect, first_process, started, task
+from dojo.testkit.containers import detached, first_process, started
+from dojo.testkit.testing import check, expect, task
 
 
 @task(1)
-@settings(suppress_health_check=list(HealthCheck), database=None)
+@settings(suppress_health_check=list(HealthCheck), database=None, deadline=None)
 @given(number=st.integers(0, 1000))
 def test_an_example(mydocker, number):
     """So it is."""

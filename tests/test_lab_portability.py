@@ -42,6 +42,7 @@ HOST_SIDE = [
     "dojo.labs.vagrant",
     "dojo.plugin.hooks",
     "dojo.testkit.trees",
+    "dojo.testkit.twins",
     "dojo.learner.watch",
 ]
 

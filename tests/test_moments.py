@@ -16,7 +16,7 @@ from dojo.scratch import Moment, Running, ScratchHost, groups
 from dojo.teeth import proofs
 from dojo.teeth.runs import run_chapter
 from dojo.testkit import testing
-from dojo.testkit.testing import beside, moments
+from dojo.testkit.crash_points import beside, moments
 from tests.learners import require_lab
 
 CATALOGUE = Catalogue(clone.here())

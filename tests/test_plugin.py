@@ -92,7 +92,7 @@ def test_what_was_set_for_all_calls(mydocker):
 
 def test_what_is_special_about_a_call_is_shown(under_test) -> None:
     """Environment, descriptors, directory: without them a learner would see another program."""
-    result = under_test("exit 3", f"from dojo.testkit.testing import FULL, non_blocking\n{SPECIAL}")
+    result = under_test("exit 3", f"from dojo.testkit.callers import FULL, non_blocking\n{SPECIAL}")
     result.assert_outcomes(failed=3)
     driver = "MYDOCKER_STORAGE_DRIVER=aufs"
     notes = "stdout: non-blocking, a pipe of one page; stdin: a pipe that stays open"

@@ -127,6 +127,7 @@ def test_one_of_twenty_is_drawn_anew_for_each_commit() -> None:
         ("chapters/3_1/test_run.py", True),
         ("chapters/3_1/chapter.toml", True),
         ("dojo/testkit/testing.py", True),
+        ("dojo/testkit/twins.py", True),
         ("dojo/scratch/inside.py", True),
         ("dojo/plugin/hooks.py", True),
         ("chapters/3_1/README.md", False),

@@ -14,7 +14,8 @@ import pytest
 from dojo.errors import KataError
 from dojo.scratch import Moment, ScratchHost, devices, groups, leaks
 from dojo.testkit import lab
-from dojo.testkit.testing import Unmet, minder_of
+from dojo.testkit.containers import minder_of
+from dojo.testkit.testing import Unmet
 from tests.learners import require_lab
 
 ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}

@@ -13,8 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from dojo.scratch import ScratchHost, groups
-from dojo.testkit import lab, trees
-from dojo.testkit.trees import LONG_AGO, Operation, Twins, describe, differences, twins_on
+from dojo.testkit import lab, operations, trees
+from dojo.testkit.operations import LONG_AGO, Operation
+from dojo.testkit.trees import describe, differences
+from dojo.testkit.twins import Twins, twins_on
 
 ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
@@ -24,7 +26,7 @@ pytestmark = as_root
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
-    trees.lay_base(tmp_path / "base")
+    operations.lay_base(tmp_path / "base")
     return tmp_path / "base"
 
 
@@ -43,11 +45,13 @@ def test_there_is_one_of_everything(base: Path) -> None:
     assert tree[b"file"].same_as == ()
     assert tree[b"file"].xattrs.get("trusted.kata") == b"of the image"
     assert b"\xff\xfe" in tree
-    assert all(path in tree for path in trees.PATHS if path not in (*trees.NEW, b"way/inner"))
+    assert all(
+        path in tree for path in operations.PATHS if path not in (*operations.NEW, b"way/inner")
+    )
 
 
 def test_a_base_is_the_same_every_time(base: Path, tmp_path: Path) -> None:
-    trees.lay_base(tmp_path / "other")
+    operations.lay_base(tmp_path / "other")
     assert differences(describe(base), describe(tmp_path / "other")) == []
 
 
@@ -144,7 +148,7 @@ class Layers:
         for folder in (directory, *(directory / name for name in folders)):
             folder.mkdir()
         for top in (self.image, self.plain):
-            trees.lay_base(top)
+            operations.lay_base(top)
         options = f"lowerdir={directory}/lower,upperdir={directory}/upper,workdir={directory}/work"
         self.call("mount", "-t", "overlay", "none", "-o", options, str(self.point))
 
@@ -181,7 +185,7 @@ def layers(host: ScratchHost, tmp_path: Path) -> Iterator[Layers]:
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-@given(operations=trees.sequences())
+@given(operations=operations.sequences())
 def test_overlay_differs_in_what_is_named_only(
     host: ScratchHost, tmp_path: Path, operations: list[Operation]
 ) -> None:
@@ -300,7 +304,7 @@ class Copies:
     def __init__(self, directory: Path) -> None:
         self.layered, self.plain = directory / "layered", directory / "plain"
         for top in (self.layered, self.plain):
-            trees.lay_base(top)
+            operations.lay_base(top)
         self.after: Callable[[Path], object] = lambda top: None
 
 
@@ -366,7 +370,7 @@ def test_no_other_time_may_change(
 def test_on_aufs_an_attribute_that_is_removed_may_be_empty(
     copies: Copies, driver: str, value: bytes, seen: int
 ) -> None:
-    if not trees.has_xattrs(copies.layered, "trusted.kata"):
+    if not operations.has_xattrs(copies.layered, "trusted.kata"):
         pytest.skip("the file system of temporary files has no attributes")
     change = operation("remove-xattr", b"file", "trusted.kata")
     found = differences_on(

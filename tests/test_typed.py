@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dojo.scratch.typed import Before, show_call, show_command
-from dojo.testkit.testing import FULL
+from dojo.testkit.callers import FULL
 
 RUN = ("mydocker", "run", "busybox", "true")
 UMASK = ("sh", "-c", 'umask 077; exec "$@"', "sh")

@@ -9,27 +9,11 @@ import pytest
 
 from dojo.rows import an
 from dojo.scratch import Moment
+from dojo.testkit.callers import CALLERS, in_two_pieces, non_blocking
+from dojo.testkit.containers import drawn, end, first_process, sleeping, started
 from dojo.testkit.mydocker import Mydocker
-from dojo.testkit.testing import (
-    CALLERS,
-    check,
-    drawn,
-    end,
-    expect,
-    first_process,
-    guard,
-    has_taken_its_signals,
-    in_two_pieces,
-    needs,
-    non_blocking,
-    ours,
-    same_mounts,
-    sleeping,
-    started,
-    task,
-    type_ctrl_c,
-    vm,
-)
+from dojo.testkit.readings import has_taken_its_signals, same_mounts, type_ctrl_c
+from dojo.testkit.testing import check, expect, guard, needs, ours, task, vm
 
 NAMESPACES = ("uts", "pid", "mnt", "net", "ipc")
 UNPRIVILEGED = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin")

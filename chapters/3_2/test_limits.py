@@ -8,19 +8,9 @@ import pytest
 
 from dojo.scratch import Call, Moment
 from dojo.scratch.groups import groups_of, limits_of
+from dojo.testkit.containers import end, first_process, sleeping, started
 from dojo.testkit.mydocker import Mydocker
-from dojo.testkit.testing import (
-    check,
-    end,
-    expect,
-    first_process,
-    needs,
-    ours,
-    sleeping,
-    started,
-    task,
-    vm,
-)
+from dojo.testkit.testing import check, expect, needs, ours, task, vm
 
 pytestmark = vm  # all: control groups of version 2 are there only
 MEGABYTE = 1024 * 1024

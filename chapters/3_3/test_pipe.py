@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dojo.testkit.testing import check, examples, expect, guard, moments, needs, ours, task, vm
+from dojo.testkit.crash_points import moments
+from dojo.testkit.testing import check, examples, expect, guard, needs, ours, task, vm
 
 CONTAINER_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SHOW_OWN_ARGUMENTS = ("sh", "-c", "cat /proc/1/cmdline; exit 0", "sh")

@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import os
+import random
 import re
 import shlex
 import shutil
@@ -20,26 +21,12 @@ import pytest
 from dojo import clone
 from dojo.scratch import Call, Moment, Running
 from dojo.testkit import rootfs
+from dojo.testkit.callers import CALLERS, few_processes, in_a_chroot, in_two_pieces
+from dojo.testkit.containers import drawn, first_process, started
+from dojo.testkit.crash_points import beside, moments
 from dojo.testkit.mydocker import Mydocker
-from dojo.testkit.testing import (
-    CALLERS,
-    beside,
-    check,
-    drawn,
-    expect,
-    few_processes,
-    first_process,
-    first_words,
-    in_a_chroot,
-    in_two_pieces,
-    moments,
-    mounts_in,
-    needs,
-    ours,
-    started,
-    task,
-    vm,
-)
+from dojo.testkit.readings import first_words, mounts_in
+from dojo.testkit.testing import check, expect, needs, ours, task, vm
 from dojo.testkit.trees import describe, differences
 
 MOUNTS = {
@@ -850,7 +837,7 @@ def test_an_image_that_takes_long_to_unpack_is_whole(mydocker):
 
     Here `tar` is held up in the middle, until a number is shown; but for two seconds at most.
     """
-    files = [a_file(name, os.urandom(100_000)) for name in ("one", "middle", "last")]
+    files = [a_file(name, random.randbytes(100_000)) for name in ("one", "middle", "last")]
     (mydocker.root / "images" / "slow.tar").write_bytes(tar_of([*files, a_file("end", b"whole")]))
     words = ["run", "--rm", "slow", "sh", "-c", "cat /end; cat /one /middle /last | wc -c"]
     moment = Moment(0, alone=True)

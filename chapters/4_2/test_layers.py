@@ -13,22 +13,11 @@ import pytest
 
 from dojo.scratch import Moment, Running
 from dojo.testkit import machine
+from dojo.testkit.containers import end, first_process, started
+from dojo.testkit.crash_points import moments
 from dojo.testkit.mydocker import Mydocker
-from dojo.testkit.testing import (
-    check,
-    end,
-    expect,
-    first_process,
-    layers,
-    moments,
-    mounts_in,
-    needs,
-    ours,
-    same_mounts,
-    started,
-    task,
-    vm,
-)
+from dojo.testkit.readings import mounts_in, same_mounts
+from dojo.testkit.testing import check, expect, layers, needs, ours, task, vm
 from dojo.testkit.trees import describe, differences
 
 # Where a container's files are while it runs, below MYDOCKER_ROOT.

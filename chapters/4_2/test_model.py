@@ -9,19 +9,12 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, given, settings
 
 from dojo.testkit import machine
+from dojo.testkit.containers import end, first_process, started
 from dojo.testkit.mydocker import Mydocker
-from dojo.testkit.testing import (
-    Unmet,
-    check,
-    end,
-    examples,
-    first_process,
-    layers,
-    ours,
-    started,
-    task,
-)
-from dojo.testkit.trees import describe, differences, lay_base, sequences, twins_on
+from dojo.testkit.operations import lay_base, sequences
+from dojo.testkit.testing import Unmet, check, examples, layers, ours, task
+from dojo.testkit.trees import describe, differences
+from dojo.testkit.twins import twins_on
 
 PHASES = [Phase.explicit, Phase.reuse, Phase.generate]
 if machine.patience() < 4:  # to find the shortest sequence takes some hundred containers
@@ -42,7 +35,7 @@ def test_layers_are_like_a_plain_directory(mydocker, operations):
     """The same is done to a container's files and to a plain copy: both must stay the same.
 
     Names of any bytes, modes, owners, times, contents, links, devices, xattrs; and what fails in
-    one place fails in the other. What layers may do otherwise, `Twins` in dojo/testkit/trees.py
+    one place fails in the other. What layers may do otherwise, `Twins` in dojo/testkit/twins.py
     names, and `TwinsOnAufs` what AUFS may.
     """
     driver = mydocker.env["MYDOCKER_STORAGE_DRIVER"]

@@ -12,21 +12,11 @@ from pathlib import Path
 import pytest
 
 from dojo.scratch import Call, Moment, Running
+from dojo.testkit.callers import ASCII_ONLY
+from dojo.testkit.containers import end, first_process, started
+from dojo.testkit.crash_points import moments
 from dojo.testkit.mydocker import Mydocker
-from dojo.testkit.testing import (
-    ASCII_ONLY,
-    check,
-    end,
-    expect,
-    first_process,
-    layers,
-    moments,
-    needs,
-    ours,
-    started,
-    task,
-    vm,
-)
+from dojo.testkit.testing import check, expect, layers, needs, ours, task, vm
 
 READ_ONLY = "Read-only file system"
 STAY = "echo ready; exec sleep 1000"

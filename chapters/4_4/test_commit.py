@@ -19,26 +19,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from dojo.scratch import Call, Process, Running
-from dojo.testkit import trees
+from dojo.testkit import operations, trees
+from dojo.testkit.callers import CALLERS, in_a_chroot, tells_what_it_cannot_print
+from dojo.testkit.containers import end, first_process, started
+from dojo.testkit.crash_points import moments
 from dojo.testkit.mydocker import Mydocker
-from dojo.testkit.testing import (
-    CALLERS,
-    check,
-    end,
-    examples,
-    expect,
-    first_process,
-    first_words,
-    in_a_chroot,
-    layers,
-    moments,
-    needs,
-    ours,
-    started,
-    task,
-    tells_what_it_cannot_print,
-    vm,
-)
+from dojo.testkit.readings import first_words
+from dojo.testkit.testing import check, examples, expect, layers, needs, ours, task, vm
 from dojo.testkit.trees import describe, differences
 
 MEBIBYTE = 1024 * 1024
@@ -508,7 +495,7 @@ def test_everything_else_is_as_it_was(mydocker):
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-@given(operations=trees.sequences())
+@given(operations=operations.sequences())
 def test_whatever_was_done_comes_back(mydocker, operations):
     """Somebody does this and that to files of every kind, in any order. Then it is committed.
 
@@ -516,10 +503,10 @@ def test_whatever_was_done_comes_back(mydocker, operations):
     """
     if "tree" not in images(mydocker):
         with container(mydocker) as root:
-            trees.lay_base(root / "tree")
+            operations.lay_base(root / "tree")
             commit(mydocker, "tree")
     with container(mydocker, "tree") as root:
-        for operation in (each for each in operations if each.verb in trees.VERBS):
+        for operation in (each for each in operations if each.verb in operations.VERBS):
             with contextlib.suppress(OSError):  # many are refused, in a plain directory, too
                 operation.do(root / "tree")
         before = describe(root / "tree")

@@ -13,25 +13,19 @@ import pytest
 
 from dojo.scratch import Moment, Process, Running
 from dojo.scratch.typed import Before
-from dojo.testkit.mydocker import Mydocker
-from dojo.testkit.testing import (
-    CALLERS,
-    FULL,
-    check,
+from dojo.testkit.callers import CALLERS, FULL
+from dojo.testkit.containers import (
     container_process,
     container_processes,
     detached,
     end_detached,
-    expect,
     minder_of,
-    moments,
-    needs,
-    ours,
     start_detached,
     started,
-    task,
-    vm,
 )
+from dojo.testkit.crash_points import moments
+from dojo.testkit.mydocker import Mydocker
+from dojo.testkit.testing import check, expect, needs, ours, task, vm
 
 STAY = ("sleep", "1000")
 BEAT = "while :; do echo >> /shared/beats; sleep 0.05; done"

@@ -17,33 +17,27 @@ from pathlib import Path
 import pytest
 
 from dojo.scratch import Call, Moment, Process, Running
-from dojo.testkit.mydocker import Mydocker
-from dojo.testkit.testing import (
+from dojo.testkit.callers import (
     ELSEWHERE,
     another_pid_namespace,
-    as_far_as_it_can,
-    check,
+    is_refused_elsewhere,
+    non_blocking,
+    tells_what_it_cannot_print,
+)
+from dojo.testkit.containers import (
     container_process,
     container_processes,
     detached,
     end,
     end_detached,
-    expect,
-    is_refused_elsewhere,
-    listed,
     minder_of,
-    moments,
-    needs,
-    non_blocking,
-    objects_in,
-    ours,
     showed,
     started,
-    task,
-    tells_what_it_cannot_print,
-    vm,
-    wrong_records,
 )
+from dojo.testkit.crash_points import as_far_as_it_can, moments
+from dojo.testkit.mydocker import Mydocker
+from dojo.testkit.records import listed, objects_in, wrong_records
+from dojo.testkit.testing import check, expect, needs, ours, task, vm
 
 STAY = ("sleep", "1000")
 READY_AND_STAY = ("sh", "-c", "echo ready; exec sleep 1000")

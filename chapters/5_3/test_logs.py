@@ -13,31 +13,21 @@ from pathlib import Path
 import pytest
 
 from dojo.scratch import Call
-from dojo.testkit.mydocker import Mydocker
-from dojo.testkit.testing import (
-    CALLERS,
-    ELSEWHERE,
-    FULL,
-    check,
+from dojo.testkit.callers import CALLERS, ELSEWHERE, FULL, few_processes, non_blocking
+from dojo.testkit.containers import (
     container_process,
     container_processes,
     detached,
     end_detached,
     end_process,
-    expect,
-    few_processes,
-    guard,
-    listed,
     minder_of,
-    moments,
-    needs,
-    non_blocking,
-    ours,
     showed,
     started,
-    task,
-    vm,
 )
+from dojo.testkit.crash_points import moments
+from dojo.testkit.mydocker import Mydocker
+from dojo.testkit.records import listed
+from dojo.testkit.testing import check, expect, guard, needs, ours, task, vm
 
 STAY = "exec sleep 1000"
 ALL_BYTES = bytes(range(256))

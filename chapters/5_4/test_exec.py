@@ -19,37 +19,31 @@ from dojo import clone
 from dojo.scratch import Call, Process, Running
 from dojo.scratch.groups import groups_of
 from dojo.testkit import rootfs
-from dojo.testkit.mydocker import Mydocker
-from dojo.testkit.testing import (
+from dojo.testkit.callers import (
     another_pid_namespace,
-    check,
+    few_processes,
+    in_a_chroot,
+    in_two_pieces,
+    is_refused_elsewhere,
+    non_blocking,
+)
+from dojo.testkit.containers import (
     container_process,
     container_processes,
     detached,
     end,
     end_detached,
     end_process,
-    examples,
-    expect,
-    few_processes,
-    guard,
-    in_a_chroot,
-    in_two_pieces,
-    is_refused_elsewhere,
-    listed,
     minder_of,
-    moments,
-    needs,
-    non_blocking,
-    number_in,
-    ours,
     showed,
     started,
-    task,
-    type_ctrl_c,
-    vm,
     wait_for_text,
 )
+from dojo.testkit.crash_points import moments
+from dojo.testkit.mydocker import Mydocker
+from dojo.testkit.readings import number_in, type_ctrl_c
+from dojo.testkit.records import listed
+from dojo.testkit.testing import check, examples, expect, guard, needs, ours, task, vm
 
 STAY = ("sleep", "1000")
 SHOW_OWN_ARGUMENTS = ("sh", "-c", "cat /proc/$$/cmdline; exit 0", "sh")

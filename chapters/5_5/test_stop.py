@@ -14,27 +14,24 @@ import pytest
 
 from dojo.scratch import Process
 from dojo.testkit import machine
-from dojo.testkit.mydocker import Mydocker
-from dojo.testkit.testing import (
+from dojo.testkit.callers import (
     ELSEWHERE,
-    check,
+    is_refused_elsewhere,
+    stranger,
+    tells_what_it_cannot_print,
+)
+from dojo.testkit.containers import (
     container_process,
     container_processes,
     detached,
     end_detached,
-    expect,
-    is_refused_elsewhere,
-    listed,
     minder_of,
-    moments,
-    needs,
-    ours,
     started,
-    stranger,
-    task,
-    tells_what_it_cannot_print,
-    vm,
 )
+from dojo.testkit.crash_points import moments
+from dojo.testkit.mydocker import Mydocker
+from dojo.testkit.records import listed
+from dojo.testkit.testing import check, expect, needs, ours, task, vm
 
 STAY = ("sleep", "1000")  # as PID 1 it has no handler for SIGTERM, so the kernel drops it
 KILLED = 128 + 9  # by SIGKILL, which has no name where tests are only collected

@@ -10,32 +10,26 @@ import pytest
 
 from dojo.scratch import Call, Moment, Process
 from dojo.testkit import machine
-from dojo.testkit.mydocker import Mydocker
-from dojo.testkit.testing import (
+from dojo.testkit.callers import (
     ELSEWHERE,
     another_pid_namespace,
-    as_far_as_it_can,
-    beside,
-    check,
+    is_quiet_where_nobody_reads,
+    is_refused_elsewhere,
+    stranger,
+)
+from dojo.testkit.containers import (
     container_process,
     container_processes,
     detached,
     end_detached,
-    expect,
-    is_quiet_where_nobody_reads,
-    is_refused_elsewhere,
-    listed,
     minder_of,
-    moments,
-    needs,
-    ours,
     started,
-    stranger,
-    task,
-    vm,
     wait_for_text,
-    wrong_records,
 )
+from dojo.testkit.crash_points import as_far_as_it_can, beside, moments
+from dojo.testkit.mydocker import Mydocker
+from dojo.testkit.records import listed, wrong_records
+from dojo.testkit.testing import check, expect, needs, ours, task, vm
 from dojo.testkit.trees import describe, differences
 
 STAY = ("sleep", "1000")

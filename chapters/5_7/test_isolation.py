@@ -14,30 +14,21 @@ from pathlib import Path
 import pytest
 
 from dojo.scratch import Call, Moment, Process, Running
-from dojo.testkit.mydocker import Mydocker
-from dojo.testkit.testing import (
-    ELSEWHERE,
-    as_far_as_it_can,
-    beside,
-    check,
+from dojo.testkit.callers import ELSEWHERE
+from dojo.testkit.containers import (
     container_process,
     container_processes,
     detached,
-    expect,
     first_process,
-    first_words,
-    layers,
-    listed,
     minder_of,
-    moments,
-    needs,
-    ours,
-    same_mounts,
     started,
-    task,
-    vm,
     wait_for_text,
 )
+from dojo.testkit.crash_points import as_far_as_it_can, beside, moments
+from dojo.testkit.mydocker import Mydocker
+from dojo.testkit.readings import first_words, same_mounts
+from dojo.testkit.records import listed
+from dojo.testkit.testing import check, expect, layers, needs, ours, task, vm
 from dojo.testkit.trees import describe, differences
 
 STAY = ("sleep", "1000")

@@ -19,17 +19,10 @@ from hypothesis.stateful import (
 )
 
 from dojo.scratch import Call
+from dojo.testkit.containers import container_process
 from dojo.testkit.mydocker import Mydocker
-from dojo.testkit.testing import (
-    Unmet,
-    check,
-    container_process,
-    examples,
-    expect,
-    layers,
-    listed,
-    task,
-)
+from dojo.testkit.records import listed
+from dojo.testkit.testing import Unmet, check, examples, expect, layers, task
 
 NAMES = ("one", "two", "three")
 COLOURS = ("red", "blue")  # of images; nothing takes images away, so each sequence has its own

@@ -10,17 +10,10 @@ from pathlib import Path
 import pytest
 
 from dojo.scratch import Call
+from dojo.testkit.callers import ASCII_ONLY
+from dojo.testkit.containers import detached
 from dojo.testkit.mydocker import Mydocker
-from dojo.testkit.testing import (
-    ASCII_ONLY,
-    check,
-    detached,
-    expect,
-    guard,
-    ours,
-    task,
-    vm,
-)
+from dojo.testkit.testing import check, expect, guard, ours, task, vm
 
 CONTAINER_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SHOW = ("cat", "/proc/self/environ")  # as the kernel keeps it: no shell adds anything of its own

@@ -80,8 +80,11 @@ _NEEDED_BY_TESTS = (
     "pexpect",
     "dojo.labs.workers",
     "dojo.plugin",
-    "dojo.testkit.testing",
-    "dojo.testkit.trees",
+    "dojo.testkit.callers",
+    "dojo.testkit.crash_points",
+    "dojo.testkit.readings",
+    "dojo.testkit.records",
+    "dojo.testkit.twins",
 )
 
 

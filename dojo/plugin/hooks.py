@@ -18,7 +18,7 @@ from dojo.labs.remote import Remote
 from dojo.plugin import draws, standby
 from dojo.plugin.fixtures import HOSTS, RUN, command_under_test
 from dojo.rows import NAME_WIDTH, laid_out, readable
-from dojo.testkit import lab, program, testing
+from dojo.testkit import crash_points, lab, program
 from dojo.testkit.history import in_short, with_calls
 from dojo.testkit.mydocker import Mydocker
 from dojo.testkit.symptoms import symptoms
@@ -214,7 +214,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     chapter = chapter_of(item)
     if chapter is None:
         return
-    testing.every_moment = item.config.getoption("--every-moment")
+    crash_points.every_moment = item.config.getoption("--every-moment")
     wanted = abilities_for(item)
     reason = lab.cannot(sorted(wanted))
     if reason is None:

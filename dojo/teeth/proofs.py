@@ -19,14 +19,12 @@ from dojo.testkit import machine
 
 FILE = Path("tests", "proofs.txt")
 PROVEN_AGAIN = 1 / 20
-# What runs chapters' tests: these, and all that they import. The last one is run as a script.
+# What runs chapters' tests: these, the testkit, and all that they import. The last one is run as a
+# script.
 HARNESS = (
-    *(
-        "dojo/plugin/__init__.py",
-        "dojo/testkit/testing.py",
-        "dojo/teeth/wrong.py",
-        "dojo/teeth/runs.py",
-    ),
+    "dojo/plugin/__init__.py",
+    "dojo/teeth/wrong.py",
+    "dojo/teeth/runs.py",
     "dojo/scratch/inside.py",
 )
 
@@ -92,7 +90,7 @@ def _surroundings(root: Path) -> str:
 def harness_of(root: Path) -> list[Path]:
     """The files of `dojo` that a run of a chapter's tests can touch."""
     found: set[Path] = set()
-    waiting = [root / name for name in HARNESS]
+    waiting = [root / name for name in HARNESS] + list((root / "dojo" / "testkit").glob("*.py"))
     while waiting:
         path = waiting.pop()
         if path not in found:

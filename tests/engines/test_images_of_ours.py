@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dojo.scratch import Call
+from dojo.testkit.containers import end, first_process, started
 from dojo.testkit.mydocker import Mydocker
-from dojo.testkit.testing import check, end, expect, first_process, started
+from dojo.testkit.testing import check, expect
 
 if TYPE_CHECKING:
     from docker.models.containers import Container

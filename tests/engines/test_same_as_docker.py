@@ -16,16 +16,10 @@ import pytest
 from dojo import clone
 from dojo.scratch import Running
 from dojo.testkit import rootfs
+from dojo.testkit.containers import container_process, detached, end, first_process, started
 from dojo.testkit.mydocker import Mydocker
-from dojo.testkit.testing import (
-    container_process,
-    detached,
-    end,
-    expect,
-    first_process,
-    listed,
-    started,
-)
+from dojo.testkit.records import listed
+from dojo.testkit.testing import expect
 
 if TYPE_CHECKING:
     from docker.models.containers import Container

@@ -1,0 +1,64 @@
+"""Points at which a program can be killed or overtaken: before each change that it makes."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dojo.scratch import Call, Moment, Running
+from dojo.testkit.testing import examples
+
+if TYPE_CHECKING:
+    from dojo.testkit.mydocker import Mydocker
+
+
+def moments(number: int, *, looks: bool = False) -> Iterator[Moment]:
+    """Moments of a program's work, as many starts of it: at its end, then before single changes.
+
+    number: of changes at most, fewer on a slow machine: some of those that the program made when
+    nothing held it up; all of them with --every-moment. It must do the same again each time.
+    looks: see `Moment`.
+    """
+    whole = Moment(None, looks=looks)
+    yield whole
+    tried = len(whole.seen) if every_moment else examples(number, 3)
+    for each in _some_of(whole.seen, tried):
+        yield Moment(each, looks=looks)
+
+
+every_moment = False  # see --every-moment
+
+
+def _some_of(names: Sequence[str], number: int) -> list[int]:
+    """The places of some changes: of each kind, by what came before it, one; and then of the rest.
+
+    The tenth of ten files that are made tells little, but the one change after them may.
+    """
+    kinds = list(zip(["", *names], names, strict=False))
+    firsts = [place for place, kind in enumerate(kinds) if kind not in kinds[:place]]
+    rest = [place for place in range(len(names)) if place not in firsts]
+    found = _spread(firsts, number)
+    return sorted(found + _spread(rest, number - len(found)))
+
+
+def _spread(places: Sequence[int], number: int) -> list[int]:
+    """At most that many of them, evenly spread."""
+    tried = min(len(places), number)
+    return [places[each * len(places) // tried] for each in range(tried)]
+
+
+def beside(mydocker: "Mydocker", moment: Moment, *words: str, **more: Any) -> Call:
+    """Run a second command while the first is held up at a moment of its work.
+
+    It gets as far as it can: to its end, or to where it waits for the first one. Then both go on.
+    more: what `mydocker.start` takes.
+    """
+    with moment:
+        running = as_far_as_it_can(mydocker, *words, **more)
+    return running.wait()
+
+
+def as_far_as_it_can(mydocker: "Mydocker", *words: str, **more: Any) -> Running:
+    """Run a command until it has ended, or waits for somebody else."""
+    moment = Moment(None)
+    running = mydocker.start(*words, **more, moment=moment)
+    with moment:
+        return running

@@ -127,7 +127,7 @@ def next_steps(console: Console, steps: Iterable[tuple[str, str]]) -> None:
 def lesson(console: Console, text: str) -> RenderableType:
     """The text of a failed test, with its rows told apart.
 
-    text: as `dojo.plugin.hooks.lesson_of` makes it: a title, then rows of a name and a text, whose
+    text: as `lesson_of` of the plugin makes it: a title, then rows of a name and a text, whose
     further lines are indented as deep as their first. Any other text is shown as it is.
     """
     title, *lines = text.split("\n")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dojo.clone import Clone
 from dojo.course.catalogue import Catalogue
+from dojo.course.editor import Editor
 from dojo.course.steps import Steps
 
 Contents = dict[str, bytes]
@@ -173,11 +174,11 @@ SECOND_TASK: Contents = {"second.py": b"SECOND = 2\nTHIRD = 3\n"}
 def add_a_second_task(clone: Clone) -> None:
     """Give chapter 3.3 a second task, in main's next commit."""
     steps = steps_of(clone)
-    place = steps.open()
+    place = Editor(steps).open()
     write_contents(place / "mydocker", SECOND_TASK)
     git(place, "add", "--all")
     git(place, "commit", "--quiet", "--message=3.3.2: a second task")
-    steps.save()
+    Editor(steps).save()
     git(clone.root, "worktree", "remove", "--force", str(place))
     git(clone.root, "branch", "--quiet", "-D", "steps")
     commit_all(clone)

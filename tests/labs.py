@@ -98,7 +98,7 @@ def make_lab(directory: Path) -> Lab:
 
 
 def pytest_words(*words: str) -> list[str]:
-    from dojo.learner.check import plugin_options
+    from dojo.learner.run import plugin_options
 
     return [sys.executable, "-m", "pytest", *plugin_options(), "--lab=vagrant", *words]
 

@@ -19,7 +19,7 @@ import pytest
 
 from dojo import clone
 from dojo.clone import Clone
-from dojo.learner.check import plugin_options
+from dojo.learner.run import plugin_options
 from dojo.testkit import lab, rootfs
 
 CHAPTERS = {

@@ -11,7 +11,7 @@ import pexpect
 import pytest
 from click.testing import CliRunner, Result
 
-from dojo import cli, clone
+from dojo import cli, clone, contributing
 from dojo.clone import Clone
 from dojo.course import hints, progress
 from dojo.course.catalogue import Catalogue
@@ -31,7 +31,8 @@ def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[[Clone], Types]:
     """Type commands in a clone."""
 
     def in_clone(there: Clone) -> Types:
-        monkeypatch.setattr(cli, "here", lambda: there)
+        for module in (cli, contributing):
+            monkeypatch.setattr(module, "here", lambda: there)
         return lambda *words: CliRunner().invoke(cli.kata, words, prog_name="kata")
 
     return in_clone

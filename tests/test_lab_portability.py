@@ -122,7 +122,7 @@ def test_without_being_asked_the_lab_is_used(lab: Lab) -> None:
 
 def test_check_runs_in_the_lab(lab: Lab) -> None:
     plugins = (
-        "dojo.learner.check.plugin_options = lambda: ['-p', 'dojo.plugin', '-p', 'xdist.plugin']"
+        "dojo.learner.run.plugin_options = lambda: ['-p', 'dojo.plugin', '-p', 'xdist.plugin']"
     )
     autoload = "dojo.testkit.surroundings.clear_for_tests = lambda: None"  # as it is set below
     typed = "sys.argv = ['kata', 'check', '3.1']"

@@ -11,10 +11,10 @@ from xml.etree import ElementTree
 import pytest
 from click.testing import CliRunner, Result
 
-from dojo import cli, clone
+from dojo import cli, clone, contributing
 from dojo.clone import Clone
 from dojo.course.catalogue import Catalogue
-from dojo.pictures import files, story
+from dojo.pictures import files, frames, story
 from tests.browser import browser, require_browser
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def test_a_picture_has_colours_for_light_and_for_dark_and_a_card_of_its_own(path
 
 
 @pytest.mark.parametrize("frame", [frame for _, frame in FRAMES], ids=[name for name, _ in FRAMES])
-def test_each_chapter_adds_something(frame: story.Frame) -> None:
+def test_each_chapter_adds_something(frame: frames.Frame) -> None:
     states = {frame.state(name) for name in frame.things}
     assert "new" in states
     assert "old" in states
@@ -148,7 +148,7 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clone:
         for name in ("chapter.toml", "README.md"):
             shutil.copy(chapter.folder / name, folder)
     found = Clone(tmp_path)
-    monkeypatch.setattr(cli, "here", lambda: found)
+    monkeypatch.setattr(contributing, "here", lambda: found)
     return found
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from dojo.clone import Clone
 from dojo.errors import KataError
-from dojo.testkit import rootfs
+from dojo.testkit import root_tree, rootfs
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="root file systems are for Linux")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: owners, chroot")
@@ -226,12 +226,12 @@ def test_bin_busybox_is_found_where_path_has_none(
 def test_a_program_is_static_when_it_names_no_dynamic_linker() -> None:
     for wide in (True, False):
         for order in "<>":
-            assert rootfs.is_static(elf(wide, order, [1, 2, 6]))
-            assert not rootfs.is_static(elf(wide, order, [6, 3, 1]))
-    assert not rootfs.is_static(elf(True, "<", []))
-    assert not rootfs.is_static(elf(True, "<", [1, 2])[:-60])
-    assert not rootfs.is_static(b"#!/bin/sh\n" * 20)
-    assert not rootfs.is_static(b"")
+            assert root_tree.is_static(elf(wide, order, [1, 2, 6]))
+            assert not root_tree.is_static(elf(wide, order, [6, 3, 1]))
+    assert not root_tree.is_static(elf(True, "<", []))
+    assert not root_tree.is_static(elf(True, "<", [1, 2])[:-60])
+    assert not root_tree.is_static(b"#!/bin/sh\n" * 20)
+    assert not root_tree.is_static(b"")
 
 
 def elf(wide: bool, order: str, segments: list[int]) -> bytes:

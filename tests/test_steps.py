@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from dojo.clone import Clone
+from dojo.course.editor import Editor
 from dojo.course.git import Git
 from dojo.course.steps import Steps
 from dojo.errors import KataError
@@ -282,7 +283,7 @@ class TestVerify:
 class TestOpen:
     def test_a_chapter_is_a_commit(self, clone: Clone, steps: Steps) -> None:
         head = git(clone.root, "rev-parse", "HEAD")
-        place = steps.open()
+        place = Editor(steps).open()
         assert place == clone.state / "steps"
         messages = git(place, "log", "-3", "--reverse", "--format=%B%x00").split(b"\0")
         assert [message.decode().strip() for message in messages[:-1]] == list(MESSAGES.values())
@@ -296,7 +297,7 @@ class TestOpen:
         assert git(clone.root, "rev-parse", "HEAD") == head
 
     def test_each_commit_holds_its_state(self, steps: Steps) -> None:
-        place = steps.open()
+        place = Editor(steps).open()
         for back, contents in zip((3, 2, 1, 0), (START, *STATES.values()), strict=True):
             git(place, "checkout", "--quiet", "--detach", f"steps~{back}")
             assert contents_of(place / "mydocker") == expected(contents)
@@ -308,51 +309,51 @@ class TestOpen:
         other = tmp_path / "other"
         git(tmp_path, "clone", "--quiet", str(clone.root), str(other))
         be_hostile(other, monkeypatch)
-        steps.open()
-        steps_of(Clone(other)).open(tmp_path / "elsewhere")
+        Editor(steps).open()
+        Editor(steps_of(Clone(other))).open(tmp_path / "elsewhere")
         assert git(clone.root, "rev-parse", "steps") == git(other, "rev-parse", "steps")
 
     def test_twice_it_refuses_and_says_how_to_go_on(self, clone: Clone, steps: Steps) -> None:
-        place = steps.open()
+        place = Editor(steps).open()
         write(place / "mydocker" / "cli.py", b"edited\n")
         with pytest.raises(KataError, match=r"open already in .*\.kata/steps: .*worktree remove"):
-            steps.open()
+            Editor(steps).open()
         assert (place / "mydocker" / "cli.py").read_bytes() == b"edited\n"
 
     def test_an_edited_branch_is_not_lost(self, clone: Clone, steps: Steps) -> None:
-        place = steps.open()
+        place = Editor(steps).open()
         git(place, "commit", "--quiet", "--amend", "--message=3.3.1: another message")
         edited = git(clone.root, "rev-parse", "steps")
         git(clone.root, "worktree", "remove", "--force", str(place))
         with pytest.raises(KataError, match="branch steps has other steps than the patches"):
-            steps.open()
+            Editor(steps).open()
         assert git(clone.root, "rev-parse", "steps") == edited
         git(clone.root, "branch", "-D", "steps")
-        assert steps.open()
+        assert Editor(steps).open()
 
     def test_a_branch_without_edits_is_laid_out_anew(self, clone: Clone, steps: Steps) -> None:
-        place = steps.open()
+        place = Editor(steps).open()
         subprocess.run(["rm", "-rf", place], check=True)
-        assert steps.open() == place
+        assert Editor(steps).open() == place
         git(clone.root, "worktree", "remove", "--force", str(place))
-        assert steps.open() == place
+        assert Editor(steps).open() == place
 
     def test_a_folder_with_other_things_is_refused(self, clone: Clone, steps: Steps) -> None:
         write(clone.state / "steps" / "mine", b"mine")
         with pytest.raises(KataError, match=r"\.kata/steps: there is something else in it"):
-            steps.open()
+            Editor(steps).open()
         assert (clone.state / "steps" / "mine").read_bytes() == b"mine"
 
     def test_a_zip_is_refused(self, tmp_path: Path) -> None:
         make_files(tmp_path)
         with pytest.raises(KataError, match=r"not a git repository .*git clone"):
-            steps_of(Clone(tmp_path)).open()
+            Editor(steps_of(Clone(tmp_path))).open()
 
     def test_a_repository_without_a_commit_is_refused(self, tmp_path: Path) -> None:
         make_files(tmp_path)
         git(tmp_path, "init", "--quiet")
         with pytest.raises(KataError, match="there is no commit yet"):
-            steps_of(Clone(tmp_path)).open()
+            Editor(steps_of(Clone(tmp_path))).open()
 
 
 def be_hostile(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -428,8 +429,8 @@ class TestSave:
         before = snapshot(clone)
         be_hostile(clone.root, monkeypatch)
         before["status"] = git(clone.root, "status", "--porcelain")
-        steps.open()
-        assert steps.save() == []
+        Editor(steps).open()
+        assert Editor(steps).save() == []
         assert snapshot(clone) == before
 
     def test_an_early_step_is_amended_and_all_later_ones_follow(
@@ -438,9 +439,12 @@ class TestSave:
         second, third = ((clone.solutions / "steps" / PATCHES[n]) for n in ("3.2", "3.3"))
         write(clone.solutions / "steps" / "README", b"not a patch")
         kept = second.read_bytes(), third.read_bytes()
-        place = steps.open()
+        place = Editor(steps).open()
         amend(place, "3.1", "mydocker/linux.py", START["linux.py"] + b"\nNEW = 1\n")
-        assert steps.save() == ["solutions/mydocker/linux.py", f"solutions/steps/{PATCHES['3.1']}"]
+        assert Editor(steps).save() == [
+            "solutions/mydocker/linux.py",
+            f"solutions/steps/{PATCHES['3.1']}",
+        ]
         assert steps.verify() == []
         assert kept == (second.read_bytes(), third.read_bytes())
         assert (clone.solutions / "steps" / "README").read_bytes() == b"not a patch"
@@ -448,19 +452,19 @@ class TestSave:
             linux = steps.state(chapter) / "mydocker" / "linux.py"
             assert linux.read_bytes().endswith(b"NEW = 1\n")
         assert contents_of(clone.learner) == expected(START)
-        assert steps.save() == []
+        assert Editor(steps).save() == []
 
     def test_a_message_is_edited(self, clone: Clone, steps: Steps) -> None:
-        place = steps.open()
+        place = Editor(steps).open()
         git(place, "commit", "--amend", "--quiet", "--message=3.3.1: größer\n\n# not a comment")
         new = "solutions/steps/3.3/1-gr-er.patch"
-        assert steps.save() == [f"solutions/steps/{PATCHES['3.3']}", new]
+        assert Editor(steps).save() == [f"solutions/steps/{PATCHES['3.3']}", new]
         (third,) = steps.patches(steps.catalogue.chapter("3.3"))
         assert third.message == "3.3.1: größer\n\n# not a comment"
         assert steps.verify() == []
 
     def test_modes_links_and_bytes_survive(self, clone: Clone, steps: Steps) -> None:
-        place = steps.open()
+        place = Editor(steps).open()
         write(
             place / "mydocker" / 'a name\twith "quotes" é.txt', b"\0\xff\r\n index \n--- a\n+++ b"
         )
@@ -470,7 +474,7 @@ class TestSave:
         git(place, "add", "--all")
         git(place, "commit", "--quiet", "--amend", "--no-edit")
         wanted = contents_of(place / "mydocker")
-        steps.save()
+        Editor(steps).save()
         assert contents_of(clone.solutions / "mydocker") == wanted
         assert steps.verify() == []
         assert contents_of(steps.start(steps.catalogue.chapter("3.3")) / "mydocker") == expected(
@@ -478,7 +482,7 @@ class TestSave:
         )
 
     def test_a_new_chapter_is_added(self, clone: Clone, steps: Steps) -> None:
-        place = steps.open()
+        place = Editor(steps).open()
         write(place / "mydocker" / "detach.py", b"4.1\n")
         git(place, "add", "--all")
         git(place, "commit", "--quiet", "--message=4.1.1: detach")
@@ -486,45 +490,48 @@ class TestSave:
         with pytest.raises(
             KataError, match=r"step 4\.1\.1's, but no chapters/\*/chapter\.toml has"
         ):
-            steps.save()
+            Editor(steps).save()
         assert snapshot(clone) == before
         write_chapter(clone.root, "4.1")
         steps = steps_of(clone)
         assert steps.verify() == ["chapter 4.1 has no step in solutions/steps/4.1/"]
-        assert steps.save() == [
+        assert Editor(steps).save() == [
             "solutions/mydocker/detach.py",
             "solutions/steps/4.1/1-detach.patch",
         ]
         assert steps.verify() == []
 
     def test_mydocker_follows_a_new_start(self, clone: Clone, steps: Steps) -> None:
-        place = steps.open()
+        place = Editor(steps).open()
         change_start(place)
-        assert steps.save() == ["solutions/mydocker/linux.py", "mydocker/linux.py"]
+        assert Editor(steps).save() == ["solutions/mydocker/linux.py", "mydocker/linux.py"]
         assert (clone.learner / "linux.py").read_bytes() == START["linux.py"] + b"# start\n"
         assert steps.verify() == []
 
     def test_a_learners_mydocker_is_not_overwritten_by_a_new_start(
         self, clone: Clone, steps: Steps
     ) -> None:
-        place = steps.open()
+        place = Editor(steps).open()
         change_start(place)
         write(clone.learner / "mine.py", b"mine")
         before = snapshot(clone)
         with pytest.raises(KataError, match="mydocker/ is to follow, but it is not the old"):
-            steps.save()
+            Editor(steps).save()
         assert snapshot(clone) == before
 
     def test_from_a_worktree_elsewhere(self, clone: Clone, steps: Steps, tmp_path: Path) -> None:
-        place = steps.open(tmp_path / "else where")
+        place = Editor(steps).open(tmp_path / "else where")
         amend(place, "3.2", "mydocker/new.py", b"new\n")
-        assert steps.save() == ["solutions/mydocker/new.py", f"solutions/steps/{PATCHES['3.2']}"]
+        assert Editor(steps).save() == [
+            "solutions/mydocker/new.py",
+            f"solutions/steps/{PATCHES['3.2']}",
+        ]
 
     @pytest.mark.parametrize("moment", range(4))
     def test_a_failure_in_the_middle_leaves_all_as_it_was(
         self, clone: Clone, steps: Steps, monkeypatch: pytest.MonkeyPatch, moment: int
     ) -> None:
-        place = steps.open()
+        place = Editor(steps).open()
         amend(place, "3.1", "mydocker/linux.py", b"new\n")
         before = snapshot(clone)
         rename, calls = os.rename, []
@@ -540,20 +547,23 @@ class TestSave:
 
         monkeypatch.setattr(os, "rename", fail_at_the_moment)
         with pytest.raises(OSError, match="No space left"):
-            steps.save()
+            Editor(steps).save()
         assert len(calls) > moment
         monkeypatch.undo()
         assert snapshot(clone) == before
         assert steps.verify() == []
-        assert steps.save() == ["solutions/mydocker/linux.py", f"solutions/steps/{PATCHES['3.1']}"]
+        assert Editor(steps).save() == [
+            "solutions/mydocker/linux.py",
+            f"solutions/steps/{PATCHES['3.1']}",
+        ]
 
 
 class TestSaveRefuses:
     """Each time: one line that names what is wrong, and nothing has changed."""
 
     def open(self, steps: Steps) -> Path:
-        place = steps.open()
-        assert steps.save() == []
+        place = Editor(steps).open()
+        assert Editor(steps).save() == []
         return place
 
     def commit(self, place: Path, option: str, name: str = "new.py") -> None:
@@ -564,7 +574,7 @@ class TestSaveRefuses:
     def refusal(self, clone: Clone, steps: Steps) -> str:
         before = snapshot(clone)
         with pytest.raises(KataError) as raised:
-            steps.save()
+            Editor(steps).save()
         assert snapshot(clone) == before
         assert "\n" not in str(raised.value)
         return str(raised.value)
@@ -584,10 +594,10 @@ class TestSaveRefuses:
         assert "3.1.1: run a process" in message
         assert "conflicts in mydocker/cli.py" in message
         with pytest.raises(KataError, match="open already"):
-            steps.open()
+            Editor(steps).open()
         git(place, "rebase", "--abort")
         git(place, "reset", "--quiet", "--hard", "HEAD~")
-        assert steps.save() == []
+        assert Editor(steps).save() == []
 
     def test_a_merge(self, clone: Clone, steps: Steps) -> None:
         place = self.open(steps)
@@ -694,11 +704,11 @@ class TestRebase:
 
     def edit(self, clone: Clone, **edits: bytes) -> None:
         steps = steps_of(clone)
-        place = steps.open()
+        place = Editor(steps).open()
         for key, data in edits.items():
             name, chapter = key.split("__")
             amend(place, chapter.replace("_", "."), f"mydocker/{name}.py", data)
-        steps.save()
+        Editor(steps).save()
         self.drop(clone)
         commit_all(clone)
 
@@ -713,7 +723,7 @@ class TestRebase:
         git(clone.root, "checkout", "--quiet", "main")
         self.edit(clone, linux__3_2=START["linux.py"] + b"# ours\n", ours__3_1=b"o\n")
         steps = steps_of(clone)
-        changed = steps.rebase("theirs")
+        changed = Editor(steps).rebase("theirs")
         assert changed == [
             "solutions/mydocker/linux.py",
             "solutions/mydocker/new.py",
@@ -734,28 +744,28 @@ class TestRebase:
         git(clone.root, "checkout", "--quiet", "-b", "theirs")
         write_chapter(clone.root, "4.1")
         steps = steps_of(clone)
-        place = steps.open()
+        place = Editor(steps).open()
         git(place, "commit", "--quiet", "--amend", "--message=3.3.1: said better")
         write(place / "mydocker" / "detach.py", b"4.1\n")
         git(place, "add", "--all")
         git(place, "commit", "--quiet", "--message=4.1.1: detach")
         change_start(place, chapters=4)
-        steps.save()
+        Editor(steps).save()
         self.drop(clone)
         commit_all(clone)
         git(clone.root, "checkout", "--quiet", "main")
         write_chapter(clone.root, "3.4")
         steps = steps_of(clone)
-        place = steps.open()
+        place = Editor(steps).open()
         write(place / "mydocker" / "ours.py", b"3.4\n")
         git(place, "add", "--all")
         git(place, "commit", "--quiet", "--message=3.4.1: ours")
-        steps.save()
+        Editor(steps).save()
         self.drop(clone)
         commit_all(clone)
         write_chapter(clone.root, "4.1")
         steps = steps_of(clone)
-        assert steps.rebase("theirs") == [
+        assert Editor(steps).rebase("theirs") == [
             "solutions/mydocker/detach.py",
             "solutions/mydocker/linux.py",
             f"solutions/steps/{PATCHES['3.3']}",
@@ -777,15 +787,15 @@ class TestRebase:
         self.contribute(clone, "other", new__3_3=b"new\n")
         git(clone.root, "checkout", "--quiet", "main")
         steps = steps_of(clone)
-        git(steps.open(), "reset", "--quiet", "--hard", "HEAD~")
+        git(Editor(steps).open(), "reset", "--quiet", "--hard", "HEAD~")
         shutil.rmtree(clone.chapters / "3_3")
         steps = steps_of(clone)
-        assert f"solutions/steps/{PATCHES['3.3']}" in steps.save()
+        assert f"solutions/steps/{PATCHES['3.3']}" in Editor(steps).save()
         self.drop(clone)
         commit_all(clone)
         with pytest.raises(KataError, match=r"step 3\.3\.1: one side took it away, the other cha"):
-            steps.rebase("other")
-        assert steps.rebase("theirs") == [
+            Editor(steps).rebase("other")
+        assert Editor(steps).rebase("theirs") == [
             "solutions/mydocker/new.py",
             f"solutions/steps/{PATCHES['3.1']}",
         ]
@@ -798,7 +808,7 @@ class TestRebase:
         self.edit(clone, linux__3_2=b"ours\n")
         before = snapshot(clone)
         with pytest.raises(KataError) as raised:
-            steps_of(clone).rebase("theirs")
+            Editor(steps_of(clone)).rebase("theirs")
         assert snapshot(clone) == before
         message = str(raised.value)
         assert "conflict in step 3.2.1: both sides changed mydocker/linux.py;" in message
@@ -810,13 +820,13 @@ class TestRebase:
         for branch in ("theirs", "ours"):
             git(clone.root, "checkout", "--quiet", "-b", branch, "main")
             steps = steps_of(clone)
-            place = steps.open()
+            place = Editor(steps).open()
             git(place, "commit", "--quiet", "--amend", f"--message=3.3.1: {branch}")
-            steps.save()
+            Editor(steps).save()
             self.drop(clone)
             commit_all(clone)
         with pytest.raises(KataError, match=r"conflict in step 3\.3\.1: both .* the message"):
-            steps_of(clone).rebase("theirs")
+            Editor(steps_of(clone)).rebase("theirs")
 
     def test_uncommitted_work_is_not_overwritten(self, clone: Clone) -> None:
         self.contribute(clone, "theirs", linux__3_2=b"theirs\n")
@@ -824,17 +834,17 @@ class TestRebase:
         write(clone.solutions / "mydocker" / "mine.py", b"mine")
         before = snapshot(clone)
         with pytest.raises(KataError, match=r"solutions/mydocker/mine\.py has changes"):
-            steps_of(clone).rebase("theirs")
+            Editor(steps_of(clone)).rebase("theirs")
         assert snapshot(clone) == before
 
     def test_what_is_no_branch_or_of_another_history(self, clone: Clone) -> None:
         with pytest.raises(KataError, match="no branch 'nosuch'"):
-            steps_of(clone).rebase("nosuch")
+            Editor(steps_of(clone)).rebase("nosuch")
         git(clone.root, "checkout", "--quiet", "--orphan", "other")
         git(clone.root, "commit", "--quiet", "--message=other")
         git(clone.root, "checkout", "--quiet", "main")
         with pytest.raises(KataError, match="other and HEAD have no commit in common"):
-            steps_of(clone).rebase("other")
+            Editor(steps_of(clone)).rebase("other")
 
     def test_a_branch_with_a_patch_for_each_chapter(self, clone: Clone) -> None:
         git(clone.root, "checkout", "--quiet", "-b", "theirs")
@@ -843,7 +853,7 @@ class TestRebase:
         commit_all(clone)
         git(clone.root, "checkout", "--quiet", "main")
         with pytest.raises(KataError, match=r"3\.1\.patch: a patch for each chapter"):
-            steps_of(clone).rebase("theirs")
+            Editor(steps_of(clone)).rebase("theirs")
 
     def test_broken_steps_of_the_branch_are_called_the_branchs(self, clone: Clone) -> None:
         git(clone.root, "checkout", "--quiet", "-b", "theirs")
@@ -851,7 +861,7 @@ class TestRebase:
         commit_all(clone)
         git(clone.root, "checkout", "--quiet", "main")
         with pytest.raises(KataError, match=r"the steps of theirs: step 3\.3\.1: .*cli\.py"):
-            steps_of(clone).rebase("theirs")
+            Editor(steps_of(clone)).rebase("theirs")
 
 
 class TestReference:
@@ -915,14 +925,14 @@ class TestSudo:
     def test_all_files_stay_the_owners(self, clone: Clone) -> None:
         steps = steps_of(clone)
         assert steps.verify() == []
-        place = steps.open()
+        place = Editor(steps).open()
         self.as_owner(place, "commit", "--quiet", "--amend", "--message=3.3.1: mine")
         new = "solutions/steps/3.3/1-mine.patch"
-        assert steps.save() == [f"solutions/steps/{PATCHES['3.3']}", new]
+        assert Editor(steps).save() == [f"solutions/steps/{PATCHES['3.3']}", new]
         self.as_owner(clone.root, "add", "--all")
         self.as_owner(clone.root, "commit", "--quiet", "--message=x")
         self.as_owner(clone.root, "branch", "theirs")
-        assert steps.rebase("theirs") == []
+        assert Editor(steps).rebase("theirs") == []
         foreign = [path for path in clone.root.rglob("*") if path.lstat().st_uid != self.OWNER]
         assert foreign == []
 

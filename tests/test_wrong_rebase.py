@@ -7,6 +7,7 @@ import pytest
 
 from dojo.clone import Clone
 from dojo.course.catalogue import Catalogue
+from dojo.course.editor import Editor
 from dojo.course.git import Git
 from dojo.course.steps import Steps
 from dojo.errors import KataError
@@ -44,13 +45,13 @@ def clone(tmp_path: Path) -> Clone:
 def change_the_reference(clone: Clone, content: bytes) -> None:
     """Let `cgroups/v1.py` be this from 3.2 on."""
     steps = steps_of(clone)
-    place = steps.open()
+    place = Editor(steps).open()
     git(place, "reset", "--quiet", "--hard", "HEAD~")
     write(place / "mydocker/cgroups/v1.py", content)
     git(place, "commit", "--quiet", "--all", "--amend", "--no-edit")
     write(place / "mydocker/cgroups/v1.py", content + b"MEMORY = 1\n")
     git(place, "commit", "--quiet", "--all", "--message=3.3.1: a pipe")
-    steps.save()
+    Editor(steps).save()
 
 
 def mistaken(clone: Clone, directory: Path) -> bytes:

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from dojo.xray import drawing, finding, kernel, layers, limits, picture, walls
-from dojo.xray.kernel import Descriptor, Environment, Mount, Namespace, Process, Rights
+from dojo.xray import drawing, finding, kernel, layers, limits, pages, picture, walls
+from dojo.xray.descriptors import Descriptor
+from dojo.xray.kernel import Environment, Mount, Namespace, Process, Rights
 from dojo.xray.layers import AufsMarks, Changes, OverlayMarks, Root
 from dojo.xray.limits import Groups, Limit
 from dojo.xray.network import Interface
@@ -553,7 +554,7 @@ def test_a_terminal_that_has_ascii_only() -> None:
 
 def test_pictures_are_whole_and_fetch_nothing() -> None:
     xray = xray_with(NASTY)
-    for draw in (drawing.svg, drawing.html):
+    for draw in (pages.svg, pages.html):
         text = draw(xray, "kata xray <b>{box}</b>")
         text.encode()
         assert "&lt;b&gt;{box}&lt;/b&gt;" in text.replace("&#160;", " ").replace("&#x27;", "'")
@@ -562,4 +563,4 @@ def test_pictures_are_whole_and_fetch_nothing() -> None:
         assert "<script" not in text
     import xml.etree.ElementTree
 
-    assert xml.etree.ElementTree.fromstring(drawing.svg(xray, "kata")).tag.endswith("svg")
+    assert xml.etree.ElementTree.fromstring(pages.svg(xray, "kata")).tag.endswith("svg")

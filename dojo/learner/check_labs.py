@@ -10,7 +10,7 @@ from dojo.errors import KataError
 from dojo.labs import choice
 from dojo.labs.connection import Connection, Lost
 from dojo.labs.remote import Remote
-from dojo.plugin.hooks import chapter_of
+from dojo.plugin.items import chapter_of
 from dojo.testkit import program, rootfs
 from dojo.testkit.program import Trouble
 

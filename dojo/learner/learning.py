@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from dojo.course.catalogue import Catalogue, Chapter
-from dojo.course.git import Entry, Git, scratch
+from dojo.course.folders import scratch
+from dojo.course.git import Entry, Git
 from dojo.course.steps import Steps
 from dojo.errors import KataError
 

@@ -24,7 +24,7 @@ from rich.text import Text
 from dojo.course.catalogue import Catalogue, Chapter
 from dojo.errors import KataError
 from dojo.labs import choice, vagrant
-from dojo.learner.check import GREEN
+from dojo.learner.run import GREEN
 from dojo.screens import command, console, say
 
 

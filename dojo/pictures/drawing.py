@@ -6,9 +6,9 @@ own to stand on, asks for no font and for nothing from elsewhere, and has its te
 
 from xml.sax.saxutils import escape
 
+from dojo.pictures.frames import Frame
 from dojo.pictures.shapes import ControlGroup, Document, Mount, Pipe, Process, Shape, Slab, Walls
 from dojo.pictures.stage import WIDTH
-from dojo.pictures.story import Frame
 
 FONT = "-apple-system, 'Segoe UI', 'Noto Sans', Helvetica, Arial, sans-serif"
 MONO = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace"

@@ -8,7 +8,8 @@ from dojo.clone import Clone
 from dojo.course.catalogue import Catalogue, Chapter
 from dojo.errors import KataError
 from dojo.pictures.drawing import draw
-from dojo.pictures.story import Frame, frames, whole_container
+from dojo.pictures.frames import Frame
+from dojo.pictures.story import frames, whole_container
 
 PICTURE = "picture.svg"
 XRAY = "xray.svg"

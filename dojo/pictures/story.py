@@ -1,30 +1,10 @@
 """What each chapter adds, takes away, or shows as gone: the pictures, one after the other."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from dojo.pictures import stage
+from dojo.pictures.frames import NOT_IN_THE_WHOLE, THE_CONTAINER, Frame
 from dojo.pictures.shapes import Arrow, Document, Number, Place, Process, Shape, Slab, State, Words
-
-
-@dataclass(frozen=True)
-class Frame:
-    """A picture.
-
-    title: its headline. line: one sentence below that. says: what is to be seen, for who cannot
-    see it. things: the shapes by name, what is drawn first lies below. bottom: how far down they
-    reach. states: whether each is new.
-    """
-
-    title: str
-    line: str
-    says: str
-    things: Mapping[str, Shape]
-    bottom: int
-    states: Mapping[str, State] = field(default_factory=dict)
-
-    def state(self, name: str) -> State:
-        return self.states.get(name, "old")
 
 
 def frames() -> Mapping[str, Frame]:
@@ -35,7 +15,7 @@ def frames() -> Mapping[str, Frame]:
 def whole_container() -> Frame:
     """All that a container consists of in the end, all of it in colour."""
     last = frames()["5.8"]
-    things = {name: shape for name, shape in last.things.items() if name not in _NOT_IN_THE_WHOLE}
+    things = {name: shape for name, shape in last.things.items() if name not in NOT_IN_THE_WHOLE}
     return Frame(
         "What a container is",
         "Processes in walls and in a group, a tree of files made of layers, and somebody who minds"
@@ -49,9 +29,6 @@ def whole_container() -> Frame:
         last.bottom,
         dict.fromkeys(things, "new"),
     )
-
-
-_NOT_IN_THE_WHOLE = ("new image", "keeps out", "exec reads", "no tie", "host files")
 
 
 _BOTTOM_WITHOUT_A_DISK = 500
@@ -313,7 +290,7 @@ class _Film:
                 "three": Number(34, 464, 3),
             },
             without=["stop reads", "command", "signals"],
-            gone=_THE_CONTAINER,
+            gone=THE_CONTAINER,
         )
         before = dict(self._things)
         self._things = {}
@@ -396,29 +373,3 @@ class _Film:
             " namespace of its own, and makes images/copy.tar of it.",
             adds=adds,
         )
-
-
-_THE_CONTAINER = (
-    "walls",
-    "parent",
-    "first",
-    "down",
-    "up",
-    "descriptors",
-    "group",
-    "root",
-    "proc",
-    "sys",
-    "dev",
-    "volume mount",
-    "volume point",
-    "what root is",
-    "layer",
-    "work",
-    "record",
-    "record path",
-    "log",
-    "writes record",
-    "writes log",
-    "no tie",
-)

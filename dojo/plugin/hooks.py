@@ -10,21 +10,31 @@ import pytest
 from dojo import clone
 from dojo.callers import wait_for_children
 from dojo.course import progress
-from dojo.course.catalogue import Catalogue, Chapter
+from dojo.course.catalogue import Catalogue
 from dojo.engines import kind_of
 from dojo.errors import KataError
 from dojo.labs import choice
 from dojo.labs.remote import Remote
 from dojo.plugin import draws, standby
 from dojo.plugin.fixtures import HOSTS, RUN, command_under_test
-from dojo.rows import NAME_WIDTH, laid_out, readable
+from dojo.plugin.items import (
+    CATALOGUE,
+    abilities_for,
+    can_run,
+    chapter_of,
+    needs_of,
+    number_of,
+    place_of,
+    task_of,
+    title_of,
+)
+from dojo.plugin.messages import lesson_of, not_understood
 from dojo.testkit import crash_points, lab, program
-from dojo.testkit.history import in_short, with_calls
+from dojo.testkit.history import in_short
 from dojo.testkit.mydocker import Mydocker
 from dojo.testkit.symptoms import symptoms
 from dojo.testkit.testing import Unmet
 
-CATALOGUE = pytest.StashKey[Catalogue]()
 FIRST = pytest.StashKey[set[pytest.Item]]()  # those that tell what any run leaves behind
 STORAGE_DRIVERS = ("overlay", "aufs")  # also what a machine must have to run a test on one
 
@@ -203,12 +213,6 @@ def _is_an_engine(config: pytest.Config) -> bool:
     return bool(typed) and kind_of(typed[0]) is not None
 
 
-def place_of(item: pytest.Item) -> tuple[tuple[int, ...], int]:
-    """Where a test stands among all: by the order of its chapter, then by its task."""
-    chapter = chapter_of(item)
-    return (chapter.order if chapter else (0,), task_of(item))
-
-
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what this machine cannot run, and say why."""
     chapter = chapter_of(item)
@@ -224,17 +228,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if strict and lab.cannot(sorted(wanted - lab.known_to_lack())):
         pytest.fail(f"this machine cannot run it: {reason}", pytrace=False)
     pytest.skip(f"this machine cannot run it: {reason}")
-
-
-def abilities_for(item: pytest.Item) -> set[str]:
-    """What the machine must have for a test: what it is marked with, and what its chapter needs."""
-    chapter = chapter_of(item)
-    return {*(chapter.needs if chapter else ()), *needs_of(item)}
-
-
-def needs_of(item: pytest.Item) -> set[str]:
-    """The abilities that a test is marked with."""
-    return {name for marker in item.iter_markers("needs") for name in marker.args}
 
 
 @pytest.hookimpl(wrapper=True)
@@ -283,11 +276,6 @@ def tells_of_any_run(item: pytest.Item) -> bool:
                 first.setdefault(chapter.number, other)
         stash[FIRST] = set(first.values())
     return item in stash[FIRST]
-
-
-def can_run(item: pytest.Item) -> bool:
-    """Whether this machine has what a test of a chapter needs."""
-    return lab.cannot(sorted(abilities_for(item))) is None
 
 
 @contextmanager
@@ -343,85 +331,6 @@ def pytest_runtest_makereport(
                 report.sections.append(("where the test gave up", report.longreprtext))
                 report.longrepr = lesson_of(item, chapter, not_understood(call.excinfo, under_test))
     return report
-
-
-def not_understood(info: pytest.ExceptionInfo[BaseException], under_test: Mydocker) -> Unmet:
-    """An error in a test's own code: it has met something that it was not prepared for.
-
-    Most likely the program under test has written what no test expects. That is shown; where the
-    test is at fault, its author finds the traceback below.
-    """
-    calls = under_test.made[-1].so_far().rows() if under_test.made else []
-    last = info.traceback[-1]
-    own = [entry for entry in info.traceback if Path(entry.path).name.startswith("test_")] or [last]
-    where = f"{Path(own[-1].path).name}, line {own[-1].lineno + 1}"
-    note = f"the test cannot make sense of this: {info.exconly(tryshort=True)} ({where})"
-    return Unmet([*calls, ("note", note), ("expected", "something that the test can read")])
-
-
-def lesson_of(item: pytest.Item, chapter: Chapter, error: Unmet) -> str:
-    """What a learner reads: what was run, what came out, what was expected, why, and where."""
-    under_test = item.stash.get(RUN, None)
-    told = error.rows
-    if under_test is not None:
-        told = with_calls(told, under_test.made, under_test.begun)
-    rows = [*where_it_was_held_up(item), *told, *what_was_refused(item)]
-    why = " ".join((getattr(item, "obj", None).__doc__ or "").split())
-    if why:
-        rows.append(("why", why))
-    if item.get_closest_marker("ours") and item.config.getoption("--mydocker"):
-        rows.append(("ours", _OURS))
-    number = task_of(item)
-    section = chapter.tasks[number - 1]
-    rows.append(("read", f'chapters/{chapter.folder.name}/README.md, "{section}"'))
-    title = f"{chapter.number} task {number}: {title_of(item)}"
-    shown = [(name, readable(text)) for name, text in rows]
-    return f"{title}\n{laid_out(shown, NAME_WIDTH, margin=2, gap=1)}"
-
-
-_OURS = "real engines do not promise this: -m 'not ours' leaves out such tests"
-
-
-def where_it_was_held_up(item: pytest.Item) -> list[tuple[str, str]]:
-    """The moment of a program's work that a test had come to, where it goes by these."""
-    under_test = item.stash.get(RUN, None)
-    if under_test is None or under_test.held_up is None:
-        return []
-    shown, moment = under_test.held_up
-    return [("held up", shown), ("before", moment.before)] if moment.came else []
-
-
-def what_was_refused(item: pytest.Item) -> list[tuple[str, str]]:
-    """The mounts that the test host has refused with EPERM, see `dojo.scratch.guard`."""
-    under_test = item.stash.get(RUN, None)
-    guard = under_test.host.guard if under_test is not None else None
-    return [("refused", f"{why} (EPERM)") for why in dict.fromkeys(guard.refused if guard else [])]
-
-
-def title_of(item: pytest.Item) -> str:
-    """The name of a test as words."""
-    name = item.name.removeprefix("test_")
-    words, bracket, parameters = name.partition("[")
-    return words.replace("_", " ") + (f" [{parameters}" if bracket else "")
-
-
-def task_of(item: pytest.Item) -> int:
-    """The number of the task of its chapter that a test belongs to, 0 where it has none."""
-    marker = item.get_closest_marker("task")
-    return int(marker.args[0]) if marker else 0
-
-
-def chapter_of(item: pytest.Item) -> Chapter | None:
-    """The chapter whose folder a test lies in."""
-    for chapter in item.config.stash[CATALOGUE].chapters:
-        if Path(item.path).is_relative_to(chapter.folder):
-            return chapter
-    return None
-
-
-def number_of(item: pytest.Item) -> str | None:
-    chapter = chapter_of(item)
-    return chapter.number if chapter else None
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

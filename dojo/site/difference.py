@@ -11,7 +11,8 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from dojo.course.catalogue import Chapter
-from dojo.course.steps import Patch, Steps
+from dojo.course.patches import Patch
+from dojo.course.steps import Steps
 
 
 @dataclass(frozen=True)

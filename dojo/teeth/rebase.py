@@ -13,7 +13,8 @@ from pathlib import Path
 
 from dojo.clone import Clone
 from dojo.course.catalogue import Catalogue
-from dojo.course.git import Git, read_folder, scratch, write_folder
+from dojo.course.folders import read_folder, scratch, write_folder
+from dojo.course.git import Git
 from dojo.course.steps import Steps
 from dojo.errors import KataError
 from dojo.teeth import wrong as wrong_solutions

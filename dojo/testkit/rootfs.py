@@ -6,24 +6,19 @@ byte for the same busybox, so that whatever is cached by its hash stays valid.
 """
 
 import os
-import shutil
-import signal
-import struct
 import subprocess
 import sys
 import tarfile
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO
 
 from dojo.clone import Clone
 from dojo.errors import KataError
-
-Say = Callable[[str], object]
+from dojo.testkit.busybox import Say, first_that_works
+from dojo.testkit.root_tree import Entry, Tree, plain
 
 
 def _on_stderr(line: str) -> None:
@@ -50,7 +45,7 @@ def ensure(clone: Clone, say: Say = _on_stderr) -> Path:
         return tar
     with _one_at_a_time(clone, folder):
         if not tar.is_file():  # else another process made it while this one waited
-            tree = _first_that_works(say)
+            tree = first_that_works(say)
             _put(clone, tar, lambda file: _write(tree, file))
     return tar
 
@@ -91,7 +86,7 @@ _SHELLS = ("bin/sh", "usr/bin/sh")
 def _check_that_it_is_a_root(tar: Path) -> None:
     try:
         with tarfile.open(tar) as archive:
-            if any(_plain(member.name) in _SHELLS for member in archive):
+            if any(plain(member.name) in _SHELLS for member in archive):
                 return
     except (tarfile.TarError, EOFError, OSError) as error:
         raise KataError(f"KATA_ROOTFS={tar}: not a tar file that can be read: {error}") from error
@@ -117,264 +112,6 @@ def _tar(argv: Sequence[str], tried: str) -> None:
         # Its last line only says that it ends.
         reason = result.stderr.decode(errors="replace").partition("\n")[0]
         raise KataError(f"{tried}: {reason}")
-
-
-# Where a busybox comes from ------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One file of a root file system.
-
-    kind: its tarfile type (DIRTYPE, REGTYPE, SYMTYPE, LNKTYPE). target: where a link points.
-    """
-
-    kind: bytes
-    mode: int = 0o777
-    content: bytes = b""
-    target: str = ""
-
-
-Tree = dict[str, Entry]
-
-
-class _ClosedError(Exception):
-    """A way to a busybox that is closed; the text says why."""
-
-
-def _first_that_works(say: Say) -> Tree:
-    reasons = []
-    for way in (_from_this_machine, _from_apt, _from_docker):
-        try:
-            return way(say)
-        except _ClosedError as error:
-            reasons.append(str(error))
-    on_this_machine, apt, docker = reasons
-    raise KataError(
-        "there is no busybox to make a root file system from. Any of these will do:\n"
-        f"  sudo apt-get install busybox-static   ({on_this_machine}; {apt})\n"
-        f"  a Docker engine that has the image busybox, or can pull it   ({docker})\n"
-        "  KATA_ROOTFS=PATH in the environment: a tar file or a directory that holds bin/sh"
-    )
-
-
-def _from_this_machine(say: Say) -> Tree:
-    """The root file system of the first static busybox found here."""
-    on_path = shutil.which("busybox")
-    candidates = dict.fromkeys(path for path in (on_path, _BIN_BUSYBOX) if path)
-    refused = []
-    for candidate in candidates:
-        try:
-            return _tree_of(Path(candidate))
-        except _ClosedError as error:
-            refused.append(str(error))
-    raise _ClosedError("; ".join(refused))
-
-
-_BIN_BUSYBOX = "/bin/busybox"
-
-
-def _from_apt(say: Say) -> Tree:
-    apt = shutil.which("apt-get")
-    if apt is None:
-        raise _ClosedError("no apt-get here")
-    if os.geteuid() != 0:
-        raise _ClosedError("apt-get needs root")
-    say("installing busybox-static with apt-get, to make a root file system of it")
-    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    install = [apt, "-qq", "-y", "-oDPkg::Lock::Timeout=60", "install", "busybox-static"]
-    try:
-        _ask(install, _APT_SECONDS, environment)
-    except _ClosedError:  # a fresh container has no package lists
-        _ask([apt, "-qq", "update"], _APT_SECONDS, environment)
-        _ask(install, _APT_SECONDS, environment)
-    return _from_this_machine(say)
-
-
-_APT_SECONDS = 300.0
-
-
-def _from_docker(say: Say) -> Tree:
-    """The image busybox, as a Docker engine that answers exports it."""
-    docker = shutil.which("docker")
-    if docker is None:
-        raise _ClosedError("no docker command here")
-    _ask([docker, "version", "--format", "{{.Server.Version}}"], _DOCKER_SECONDS)
-    say("exporting the image busybox from Docker, to make a root file system of it")
-    name = f"kata-rootfs-{os.getpid()}"
-    try:
-        _ask([docker, "create", "--name", name, "busybox"], _DOCKER_PULL_SECONDS)
-        exported = _ask([docker, "export", name], _DOCKER_SECONDS)
-    finally:
-        with suppress(_ClosedError):
-            _ask([docker, "rm", "-f", name], _DOCKER_SECONDS)
-    return _tree_of_export(exported)
-
-
-_DOCKER_SECONDS = 10.0
-_DOCKER_PULL_SECONDS = 60.0
-
-
-def _ask(
-    argv: Sequence[str], seconds: float, environment: Mapping[str, str] | None = None
-) -> bytes:
-    """Run a command that may never answer, and return what it printed.
-
-    It gets a session of its own, so that its children end with it when its time is up. Raises
-    _ClosedError.
-    """
-    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-        try:
-            process = subprocess.Popen(
-                argv,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=errors,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise _ClosedError(f"{argv[0]}: {error.strerror}") from error
-        try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired as error:
-            raise _ClosedError(f"{_call(argv)}: no answer in {seconds:g} s") from error
-        finally:
-            if process.returncode is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-        output.seek(0)
-        errors.seek(0)
-        if process.returncode != 0:
-            raise _ClosedError(f"{_call(argv)}: {_why(errors.read(), process.returncode)}")
-        return output.read()
-
-
-def _call(argv: Sequence[str]) -> str:
-    """A command as a person would name it: `docker create`, `busybox --list-full`."""
-    verb = next((word for word in argv[1:] if not word.startswith("-")), argv[1])
-    return f"{argv[0]} {verb}"
-
-
-def _why(errors: bytes, status: int) -> str:
-    lines = errors.decode(errors="replace").strip().splitlines()
-    if lines:
-        return lines[-1].strip()
-    return f"exit status {status}" if status > 0 else f"ended by signal {-status}"
-
-
-# What a root file system consists of ---------------------------------------------------------
-
-
-def _tree_of(busybox: Path) -> Tree:
-    """The root file system of one static busybox. Raises _ClosedError if it is not one."""
-    try:
-        program = busybox.read_bytes()
-    except OSError as error:
-        raise _ClosedError(f"{busybox}: {error.strerror}") from error
-    if not is_static(program):
-        raise _ClosedError(f"{busybox} is not a static program")
-    applets = _ask([str(busybox), "--list-full"], 10.0).decode().split()
-    if "bin/sh" not in applets:
-        raise _ClosedError(f"{busybox} --list-full names no bin/sh")
-    links: Tree = {}
-    for applet in applets:
-        if "/" in applet and ".." not in applet.split("/"):  # linuxrc, at the top, is for a boot
-            above = "../" * applet.count("/")
-            target = "busybox" if applet.startswith("bin/") else f"{above}bin/busybox"
-            links[applet] = Entry(tarfile.SYMTYPE, target=target)
-    return _skeleton() | links | {"bin/busybox": Entry(tarfile.REGTYPE, 0o755, program)}
-
-
-def is_static(program: bytes) -> bool:
-    """Whether this is an ELF program that needs no dynamic linker, so runs in any root."""
-    if program[:4] != b"\x7fELF" or len(program) < 64:
-        return False
-    wide = program[4] == 2
-    order = "<" if program[5] == 1 else ">"
-    (table,) = struct.unpack_from(order + ("Q" if wide else "I"), program, 32 if wide else 28)
-    size, count = struct.unpack_from(order + "HH", program, 54 if wide else 42)
-    if count == 0 or table + size * count > len(program):
-        return False
-    kinds = [struct.unpack_from(order + "I", program, table + size * i)[0] for i in range(count)]
-    return _PT_INTERP not in kinds
-
-
-_PT_INTERP = 3  # elf(5): the segment that names the dynamic linker
-
-
-def _tree_of_export(exported: bytes) -> Tree:
-    """What `docker export` gave, with the engine's own traces left out and our files put in."""
-    tree: Tree = {}
-    try:
-        with tarfile.open(fileobj=BytesIO(exported)) as archive:
-            for member in archive:
-                name = _plain(member.name)
-                parts = name.split("/")
-                if parts[0] in ("", ".dockerenv", "dev", "proc", "sys") or ".." in parts:
-                    continue
-                if member.type in (tarfile.DIRTYPE, tarfile.REGTYPE, tarfile.SYMTYPE):
-                    stream = archive.extractfile(member) if member.isreg() else None
-                    content = stream.read() if stream else b""
-                    tree[name] = Entry(member.type, member.mode, content, member.linkname)
-                elif member.islnk():
-                    tree[name] = Entry(tarfile.LNKTYPE, member.mode, b"", _plain(member.linkname))
-    except (tarfile.TarError, EOFError) as error:
-        raise _ClosedError(f"docker export: not a tar file that can be read: {error}") from error
-    if "bin/sh" not in tree:
-        raise _ClosedError("docker export: the image busybox has no bin/sh")
-    ours = {
-        name: entry
-        for name, entry in _skeleton().items()
-        if name not in tree or entry.kind == tree[name].kind == tarfile.DIRTYPE
-    }
-    return tree | ours
-
-
-def _plain(name: str) -> str:
-    return str(PurePosixPath("/", name))[1:]
-
-
-def _skeleton() -> Tree:
-    """What every root file system has beside its programs."""
-    tree = {name: Entry(tarfile.DIRTYPE, 0o755) for name in _DIRECTORIES.split()}
-    tree["root"] = Entry(tarfile.DIRTYPE, 0o700)
-    tree["tmp"] = tree["var/tmp"] = Entry(tarfile.DIRTYPE, 0o1777)
-    for name, text in _FILES.items():
-        tree[name] = Entry(tarfile.REGTYPE, 0o644, text.encode())
-    return tree
-
-
-_DIRECTORIES = "bin dev etc home mnt proc run sbin sys usr usr/bin usr/lib usr/sbin var var/log"
-
-_FILES = {
-    "etc/group": """\
-root:x:0:
-daemon:x:1:
-bin:x:2:
-sys:x:3:
-adm:x:4:
-tty:x:5:
-disk:x:6:
-mail:x:8:
-www-data:x:33:
-utmp:x:43:
-users:x:100:
-nogroup:x:65534:
-""",
-    "etc/hosts": "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n",
-    "etc/passwd": """\
-root:x:0:0:root:/root:/bin/sh
-daemon:x:1:1:daemon:/usr/sbin:/bin/false
-bin:x:2:2:bin:/bin:/bin/false
-sys:x:3:3:sys:/dev:/bin/false
-mail:x:8:8:mail:/var/mail:/bin/false
-www-data:x:33:33:www-data:/var/www:/bin/false
-nobody:x:65534:65534:nobody:/home:/bin/false
-""",
-    "etc/resolv.conf": "",
-    "etc/shells": "/bin/sh\n/bin/ash\n",
-}
 
 
 # Writing it ----------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from dojo.errors import KataError
 from dojo.screens import command, next_steps, say
-from dojo.xray import data, drawing, finding, picture
+from dojo.xray import data, drawing, finding, pages, picture, texts
 from dojo.xray.finding import Candidate
 from dojo.xray.kernel import Ended, Process
 from dojo.xray.picture import Xray
@@ -52,14 +52,14 @@ def show(
         _follow(first, shown, console)
         return
     xray = _look(first, shown)
-    title = f"kata xray {drawing.printable(shown)}"
-    written = _write_all({svg: drawing.svg, html: drawing.html}, xray, title)
+    title = f"kata xray {texts.printable(shown)}"
+    written = _write_all({svg: pages.svg, html: pages.html}, xray, title)
     if as_json:
         print(json.dumps(data.of(xray), indent=2))
     elif written:
         for path in written:
             if not _is_special(path):
-                say(console, Text(f"Drawn into {drawing.printable(str(path))}."))
+                say(console, Text(f"Drawn into {texts.printable(str(path))}."))
     else:
         console.print(drawing.Picture(xray))
 
@@ -105,8 +105,8 @@ def _list(there: list[Candidate], console: Console) -> None:
     grid = Table("PID", "ID", "NAME", "HOSTNAME", "COMMAND", box=None, header_style="dim")
     for each in there:
         words = (str(each.process.pid), each.identity[:12], each.name or each.group, each.hostname)
-        cells = [drawing.cut(word, 24) for word in words]
-        grid.add_row(*map(Text, cells), Text(drawing.cut(each.process.command, 40)))
+        cells = [texts.cut(word, 24) for word in words]
+        grid.add_row(*map(Text, cells), Text(texts.cut(each.process.command, 40)))
     say(console, grid, "")
     typed = command("xray", str(there[0].process.pid), as_root=True)
     next_steps(console, [(typed, "look at one of them, by PID, id or name")])
@@ -140,7 +140,7 @@ def _follow(first: Process, shown: str, console: Console) -> None:
     finally:
         os.close(ended)
     console.print(drawing.Picture(look))  # as it was last: what the screen showed is gone
-    name = drawing.printable(shown)
+    name = texts.printable(shown)
     say(console, Text(f"{name} has ended, at {time.strftime('%H:%M:%S')}.", "bold"))
 
 
@@ -168,7 +168,7 @@ def _write(path: Path, text: str) -> None:
             _replace(path.resolve(), text)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise KataError(f"xray: {drawing.printable(str(path))}: {reason}") from error
+        raise KataError(f"xray: {texts.printable(str(path))}: {reason}") from error
 
 
 def _is_special(path: Path) -> bool:

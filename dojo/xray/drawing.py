@@ -1,15 +1,11 @@
 """An x-ray as people see it: panels on a terminal, or the same as SVG or HTML."""
 
-import html as markup
-import io
-import re
 from collections.abc import Iterable
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.panel import Panel
 from rich.segment import Segment
 from rich.table import Table
-from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 from rich.tree import Tree
 
@@ -18,6 +14,7 @@ from dojo.xray.kernel import CAPABILITIES, Process
 from dojo.xray.layers import Root
 from dojo.xray.limits import Groups, Limit
 from dojo.xray.picture import Mounted, Xray
+from dojo.xray.texts import cut, cut_inside, printable
 from dojo.xray.walls import Wall
 
 UP, MISSING, LATER = "green", "bold red", "yellow"
@@ -121,26 +118,6 @@ def _panel(title: str, content: RenderableType, subtitle: str = "") -> Panel:
     )
 
 
-def printable(text: str) -> str:
-    """What a container is called, or runs, must not move the cursor of whoever looks at it."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
-def cut(text: str, most: int) -> str:
-    """Shortened at its end to that many characters, and printable."""
-    text = printable(text)
-    return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
-def _cut_inside(path: str, most: int) -> str:
-    """Shortened in its middle: of a long path the two ends tell most."""
-    path = re.sub(r"[0-9a-f]{32,}", lambda found: f"{found[0][:12]}…", printable(path))
-    if len(path) <= most:
-        return path
-    head = most // 3
-    return f"{path[:head]}…{path[len(path) - (most - head - 1) :]}"
-
-
 # Head and walls ----------------------------------------------------------------------------------
 
 
@@ -217,7 +194,7 @@ def _groups(groups: Groups) -> RenderableType:
         of_all = f" of {groups.all_cpus}" if groups.all_cpus else ""
         rows.append(Text.assemble("CPUs   ", groups.cpus, (of_all, "dim")))
     path = groups.limits[0].group if groups.limits else max(groups.paths.values(), key=len)
-    rows.append(Text(_cut_inside(path, 44), "dim"))
+    rows.append(Text(cut_inside(path, 44), "dim"))
     return Group(*rows)
 
 
@@ -324,10 +301,10 @@ def _layers(root: Root) -> RenderableType:
         return Text(f"none: / is one file system ({root.kind}), {kept}", LATER)
     grid = Table.grid(padding=(0, 2))
     for number, lower in enumerate(root.lowers, start=1):
-        grid.add_row(str(number), Text("image", "cyan"), Text(_cut_inside(lower, 66)))
+        grid.add_row(str(number), Text("image", "cyan"), Text(cut_inside(lower, 66)))
     if root.upper is None:
         return Group(grid, Text("no write layer: nothing can be written", "dim"))
-    top = Text(_cut_inside(root.upper, 66))
+    top = Text(cut_inside(root.upper, 66))
     grid.add_row(str(len(root.lowers) + 1), Text("write layer", "bold magenta"), top)
     return Group(grid, *_changes(root))
 
@@ -358,7 +335,7 @@ def _paths(sign: str, paths: tuple[str, ...], style: str, why: str) -> Iterable[
     if paths:
         yield Text(f"   {len(paths):>3} {why}", "dim")
     for path in paths[:SHOWN]:
-        yield Text(f"       {sign} {_cut_inside(path, 60)}", style)
+        yield Text(f"       {sign} {cut_inside(path, 60)}", style)
     if len(paths) > SHOWN:
         yield Text(f"       {sign} … {len(paths) - SHOWN} more", style)
 
@@ -368,7 +345,7 @@ def _mounts(xray: Xray) -> RenderableType:
     for mounted in xray.mounts:
         if mounted.mount.point != "/":
             how = "read-only" if mounted.mount.is_read_only else ""
-            point = Text(_cut_inside(mounted.mount.point, 30), "bold")
+            point = Text(cut_inside(mounted.mount.point, 30), "bold")
             grid.add_row(point, _origin(mounted), Text(how, "dim"))
     if not grid.row_count:
         return Text("none but those of the host", "dim")
@@ -381,7 +358,7 @@ def _origin(mounted: Mounted) -> Text:
     if mount.kind in OF_THE_KERNEL or mounted.outside is None:
         text = mount.kind if mount.kind in OF_THE_KERNEL or mount.kind == "tmpfs" else mount.source
         return Text(printable(text), "dim")
-    outside = _cut_inside(mounted.outside, 46)
+    outside = cut_inside(mounted.outside, 46)
     return Text.assemble((outside, "magenta"), (f" on the host, {printable(mount.kind)}", "dim"))
 
 
@@ -390,7 +367,7 @@ def _inherited(xray: Xray) -> RenderableType:
     for each in xray.descriptors[: 3 * SHOWN]:
         style = MISSING if each.is_from_outside else ""
         leak = Text("inherited, leads outside", style) if each.is_from_outside else Text("")
-        grid.add_row(Text(str(each.number), style), Text(_cut_inside(each.target, 60), style), leak)
+        grid.add_row(Text(str(each.number), style), Text(cut_inside(each.target, 60), style), leak)
     environment = xray.environment
     told = Text.assemble(
         ("environment  ", "dim"),
@@ -401,56 +378,3 @@ def _inherited(xray: Xray) -> RenderableType:
         style=MISSING if environment.is_let_in else "",
     )
     return Group(grid, told)
-
-
-# Pictures ----------------------------------------------------------------------------------------
-
-# Background, foreground, then the eight colours of a terminal and their bright ones.
-THEME = TerminalTheme(
-    (24, 26, 34),
-    (216, 222, 233),
-    [
-        (59, 66, 82),
-        (240, 96, 110),
-        (135, 205, 130),
-        (238, 196, 110),
-        (110, 160, 230),
-        (200, 150, 225),
-        (105, 195, 215),
-        (216, 222, 233),
-    ],
-)
-
-PAGE = """<!DOCTYPE html>
-<html>
-<head>
-<meta charset="UTF-8">
-<title></title>
-<style>
-body {{ background: {background}; color: {foreground}; margin: 2em; }}
-pre {{ font: 14px/1.25 "Fira Code", Menlo, Consolas, "DejaVu Sans Mono", monospace; }}
-</style>
-</head>
-<body><pre><code>{code}</code></pre></body>
-</html>
-"""
-
-
-def svg(xray: Xray, title: str) -> str:
-    """A picture that needs nothing from elsewhere: rich's own would fetch a font."""
-    drawn = _recorded(xray).export_svg(title=title, theme=THEME)
-    return re.sub(r"\s*@font-face \{.*?\}", "", drawn, flags=re.DOTALL)
-
-
-def html(xray: Xray, title: str) -> str:
-    """A page that needs nothing from elsewhere."""
-    drawn = _recorded(xray).export_html(theme=THEME, code_format=PAGE, inline_styles=True)
-    return drawn.replace("<title></title>", f"<title>{markup.escape(title)}</title>", 1)
-
-
-def _recorded(xray: Xray) -> Console:
-    console = Console(
-        record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor"
-    )
-    console.print(Picture(xray))
-    return console

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dojo.errors import KataError
-from dojo.xray import kernel, layers, limits, network, walls
-from dojo.xray.kernel import Descriptor, Environment, Mount, Namespace, Process, Rights
+from dojo.xray import descriptors, kernel, layers, limits, network, walls
+from dojo.xray.descriptors import Descriptor
+from dojo.xray.kernel import Environment, Mount, Namespace, Process, Rights
 from dojo.xray.layers import Root
 from dojo.xray.limits import Groups
 from dojo.xray.network import Interface
@@ -62,7 +63,7 @@ def take(first: Process) -> Xray:
     groups = limits.groups_of(pid, {process.pid for _, process in processes})
     rights = kernel.rights(pid)
     environment = kernel.environment_of(pid, first.parent)
-    descriptors = kernel.descriptors(pid, first.parent)
+    open_here = descriptors.descriptors(pid, first.parent)
     hostname = kernel.hostname(pid)
     xray = Xray(
         first=first,
@@ -76,7 +77,7 @@ def take(first: Process) -> Xray:
         groups=groups,
         rights=rights,
         environment=environment,
-        descriptors=descriptors,
+        descriptors=open_here,
         interfaces=network.interfaces(pid),
         walls=walls.walls_of(
             namespaces=namespaces,
@@ -85,7 +86,7 @@ def take(first: Process) -> Xray:
             root=root,
             groups=groups,
             environment=environment,
-            descriptors=descriptors,
+            descriptors=open_here,
             rights=rights,
         ),
     )

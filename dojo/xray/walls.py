@@ -4,7 +4,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from dojo.screens import counted
-from dojo.xray.kernel import CAPABILITIES, Descriptor, Environment, Namespace, Rights
+from dojo.xray.descriptors import Descriptor
+from dojo.xray.kernel import CAPABILITIES, Environment, Namespace, Rights
 from dojo.xray.layers import Root
 from dojo.xray.limits import Groups
 

@@ -31,7 +31,7 @@ from dojo.testkit.containers import (
 from dojo.testkit.crash_points import moments
 from dojo.testkit.mydocker import Mydocker
 from dojo.testkit.records import listed
-from dojo.testkit.testing import check, expect, needs, ours, task, vm
+from dojo.testkit.testing import check, expect, guard, needs, ours, task, vm
 
 STAY = ("sleep", "1000")  # as PID 1 it has no handler for SIGTERM, so the kernel drops it
 KILLED = 128 + 9  # by SIGKILL, which has no name where tests are only collected
@@ -40,7 +40,7 @@ MOMENTS = 6  # at most, at which a container ends by itself while it is stopped
 DEFAULT_SECONDS = 10
 
 
-# Task 1: SIGTERM, then SIGKILL
+# Task 1: Ask, and wait for the end
 
 
 @task(1)
@@ -55,54 +55,11 @@ def test_a_container_is_asked_to_end(mydocker):
 
 
 @task(1)
-@vm
-def test_one_that_does_not_react_is_killed(mydocker):
-    """A PID 1 without a handler for SIGTERM does not even notice. When time is up: SIGKILL."""
-    detached(mydocker, "--name", "box", "busybox", *STAY)
-    first = container_process(mydocker)
-    begun = time.monotonic()
-    expect(mydocker("stop", "-t", "1", "box"), status=0, out="box\n", err="")
-    took = time.monotonic() - begun
-    check(gone(first), f"{first} is gone", "it lives")
-    check(took >= 1, "it had a second to end by itself", f"{took:.2f} s")
-    check(ended(mydocker) == KILLED, f"it is listed as ended with {KILLED}", ended(mydocker))
-
-
-@task(1)
-def test_one_that_refuses_is_killed(mydocker):
-    """A program may hear SIGTERM and decide to go on. It cannot decide so about SIGKILL."""
-    asked(mydocker, "trap 'echo no' TERM")
-    expect(mydocker("stop", "-t", "1", "box"), status=0, out="box\n", err="")
-    check(ended(mydocker) == KILLED, f"it is listed as ended with {KILLED}", ended(mydocker))
-    expect(mydocker("logs", "box"), status=0, out="ready\nno\n", err="")
-
-
-@task(1)
-def test_it_has_ten_seconds_if_nothing_else_is_said(mydocker):
-    """Time to write down what is to be kept, and not so much that one waits for ever."""
-    detached(mydocker, "--name", "box", "busybox", *STAY)
-    begun = time.monotonic()
-    expect(mydocker("stop", "box", seconds=40), status=0, out="box\n", err="")
-    took = time.monotonic() - begun
-    most = DEFAULT_SECONDS + 5 * machine.patience()
-    check(DEFAULT_SECONDS <= took < most, f"about {DEFAULT_SECONDS} seconds", f"{took:.2f} s")
-    check(ended(mydocker) == KILLED, f"it is listed as ended with {KILLED}", ended(mydocker))
-
-
-@task(1)
 def test_nobody_waits_longer_than_needed(mydocker):
     """The seconds are the most that it gets. One that ends at once is not waited for."""
     asked(mydocker, "trap 'exit 43' TERM")
     expect(mydocker("stop", "-t", NOT_WAITED_FOR, "box"), status=0, out="box\n", err="")
     check(ended(mydocker) == 43, "it is listed as ended with 43", ended(mydocker))
-
-
-@task(1)
-def test_no_time_at_all(mydocker):
-    """`-t 0` is for those who do not want to wait: the container is killed at once."""
-    asked(mydocker, "trap 'sleep 1; exit 43' TERM")
-    expect(mydocker("stop", "-t", "0", "box"), status=0, out="box\n", err="")
-    check(ended(mydocker) == KILLED, f"it is listed as ended with {KILLED}", ended(mydocker))
 
 
 @task(1)
@@ -116,6 +73,168 @@ def test_a_container_in_the_foreground_can_be_stopped(mydocker):
 
 
 @task(1)
+def test_one_that_has_ended_is_stopped_already(mydocker):
+    """What was wanted is the case. A script that stops all it started must not fail on this."""
+    detached(mydocker, "--name", "box", "busybox", "sh", "-c", "exit 5")
+    mydocker.host.until(lambda: not listed(mydocker))
+    for _ in range(2):
+        expect(mydocker("stop", "box"), status=0, out="box\n", err="")
+    check(ended(mydocker) == 5, "it is listed as before, with status 5", ended(mydocker))
+
+
+@task(1)
+def test_ps_tells_at_once_that_it_has_ended(mydocker):
+    """`stop` and then `ps -a` in a script: the second must not see what was before the first."""
+    for number in range(3):
+        name = f"box-{number}"
+        asked(mydocker, f"trap 'sleep 0.2; exit {number}' TERM", name)
+        expect(mydocker("stop", name), status=0, out=f"{name}\n", err="")
+        running = listed(mydocker)
+        check(not running, "`ps` shows no container that runs", running)
+        found = ended(mydocker, name)
+        check(found == number, f"`ps -a` shows {name} as ended with {number}", found)
+
+
+@task(1)
+def test_two_can_stop_it_at_the_same_time(mydocker):
+    """Both want it to end, and it ends. It got one chance to do so in its own way, not none."""
+    for number in range(3):
+        name = f"box-{number}"
+        asked(mydocker, "trap 'sleep 0.1; exit 43' TERM", name)
+        both = [mydocker.start("stop", "-t", NOT_WAITED_FOR, name) for _ in range(2)]
+        for running in both:
+            expect(running.wait(), status=0, out=f"{name}\n", err="")
+        check(ended(mydocker, name) == 43, "it is listed as ended with 43", ended(mydocker, name))
+
+
+@task(1)
+@ours
+@pytest.mark.parametrize("whose", ["first process", "minder"])
+def test_a_pid_that_is_used_again_is_not_signalled(mydocker, whose):
+    """A PID is a number that is given out again. The record has it, and somebody else is it now.
+
+    Here all of the container was killed, so that nobody could write down that it has ended.
+    """
+    mydocker.may_leave("cgroup", "file")  # until 5.6, nothing clears these away after a crash
+    detached(mydocker, "--name", "box", "busybox", *STAY)
+    first = container_process(mydocker)
+    minder = minder_of(mydocker, first)
+    kill_both(mydocker, first, minder)
+    with stranger(mydocker, first.inner if whose == "first process" else minder.inner):
+        expect(mydocker("stop", "-t", "1", "box"), status=0, out="box\n", err="")
+    check(ended(mydocker) == KILLED, f"it is listed as ended with {KILLED}", ended(mydocker))
+
+
+@task(1)
+@ours
+def test_the_pid_of_one_that_has_ended_is_not_signalled(mydocker):
+    """It ended long ago, and that is known: nobody has to be signalled at all."""
+    identity = detached(mydocker, "--name", "box", "busybox", *STAY)
+    first = container_process(mydocker)
+    end_detached(mydocker, identity)
+    with stranger(mydocker, first.inner):
+        expect(mydocker("stop", "-t", "1", "box"), status=0, out="box\n", err="")
+
+
+@task(1)
+@ours
+def test_a_pid_that_is_used_again_while_stop_waits_is_not_signalled(mydocker):
+    """It ends after SIGTERM, its number goes to a stranger, and the time is not up yet.
+
+    The minder stands still here, and so cannot say that it has ended: PID 1 is a zombie at first,
+    whose number is taken; then both are gone.
+    """
+    mydocker.may_leave("cgroup", "file")  # until 5.6, nothing clears these away after a crash
+    asked(mydocker, "trap 'exit 43' TERM")
+    first = container_process(mydocker)
+    minder = minder_of(mydocker, first)
+    os.kill(minder.pid, signal.SIGSTOP)
+    running = mydocker.start("stop", "-t", "3", "box")
+    mydocker.host.until(lambda: gone(first))
+    kill_both(mydocker, first, minder)
+    with stranger(mydocker, first.inner):
+        expect(running.wait(), status=0, out="box\n", err="")
+
+
+@task(1)
+@ours
+def test_a_pid_from_before_a_reboot_is_not_signalled(mydocker):
+    """After a reboot all PIDs are given out anew, and start times count from the start again.
+
+    Only the id of the boot tells the two apart. Here the record says that it is from another one.
+    """
+    identity = detached(mydocker, "--name", "box", "busybox", *STAY)
+    first = container_process(mydocker)
+    path = mydocker.root / "containers" / "box" / "config.json"
+    record = json.loads(path.read_text())
+    here = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    check(record.get("boot_id") == here, f"a boot_id {here} in the record", record)
+    record["boot_id"] = "00000000-0000-4000-8000-000000000000"
+    path.write_text(json.dumps(record))
+    expect(mydocker("stop", "-t", "1", "box"), status=0, out="box\n", err="")
+    check(not gone(first), f"{first} lives: it is not the container's", "it is gone")
+    end_detached(mydocker, identity)
+
+
+@task(1)
+@ours
+def test_one_whose_minder_was_killed_is_stopped(mydocker):
+    """The container died with it (chapter 3.1), and nobody wrote that down: it is seen now."""
+    mydocker.may_leave("cgroup", "file")  # until 5.6, nothing clears these away after a crash
+    detached(mydocker, "--name", "box", "busybox", *STAY)
+    first = container_process(mydocker)
+    kill_both(mydocker, first, minder_of(mydocker, first))
+    expect(mydocker("stop", "box"), status=0, out="box\n", err="")
+    check(ended(mydocker) == KILLED, f"it is listed as ended with {KILLED}", ended(mydocker))
+
+
+# Task 2: Kill when the time is up
+
+
+@task(2)
+@vm
+def test_one_that_does_not_react_is_killed(mydocker):
+    """A PID 1 without a handler for SIGTERM does not even notice. When time is up: SIGKILL."""
+    detached(mydocker, "--name", "box", "busybox", *STAY)
+    first = container_process(mydocker)
+    begun = time.monotonic()
+    expect(mydocker("stop", "-t", "1", "box"), status=0, out="box\n", err="")
+    took = time.monotonic() - begun
+    check(gone(first), f"{first} is gone", "it lives")
+    check(took >= 1, "it had a second to end by itself", f"{took:.2f} s")
+    check(ended(mydocker) == KILLED, f"it is listed as ended with {KILLED}", ended(mydocker))
+
+
+@task(2)
+def test_one_that_refuses_is_killed(mydocker):
+    """A program may hear SIGTERM and decide to go on. It cannot decide so about SIGKILL."""
+    asked(mydocker, "trap 'echo no' TERM")
+    expect(mydocker("stop", "-t", "1", "box"), status=0, out="box\n", err="")
+    check(ended(mydocker) == KILLED, f"it is listed as ended with {KILLED}", ended(mydocker))
+    expect(mydocker("logs", "box"), status=0, out="ready\nno\n", err="")
+
+
+@task(2)
+def test_it_has_ten_seconds_if_nothing_else_is_said(mydocker):
+    """Time to write down what is to be kept, and not so much that one waits for ever."""
+    detached(mydocker, "--name", "box", "busybox", *STAY)
+    begun = time.monotonic()
+    expect(mydocker("stop", "box", seconds=40), status=0, out="box\n", err="")
+    took = time.monotonic() - begun
+    most = DEFAULT_SECONDS + 5 * machine.patience()
+    check(DEFAULT_SECONDS <= took < most, f"about {DEFAULT_SECONDS} seconds", f"{took:.2f} s")
+    check(ended(mydocker) == KILLED, f"it is listed as ended with {KILLED}", ended(mydocker))
+
+
+@task(2)
+def test_no_time_at_all(mydocker):
+    """`-t 0` is for those who do not want to wait: the container is killed at once."""
+    asked(mydocker, "trap 'sleep 1; exit 43' TERM")
+    expect(mydocker("stop", "-t", "0", "box"), status=0, out="box\n", err="")
+    check(ended(mydocker) == KILLED, f"it is listed as ended with {KILLED}", ended(mydocker))
+
+
+@task(2)
 def test_names_are_printed_as_they_were_typed(mydocker):
     """By id, by the start of the id, by name: what was typed comes back, one name a line."""
     identity = detached(mydocker, "--name", "box", "busybox", *STAY)
@@ -127,7 +246,8 @@ def test_names_are_printed_as_they_were_typed(mydocker):
     check(names == sorted(["box", identity]), "both, as typed", call.text, call)
 
 
-@task(1)
+@task(2)
+@guard  # to say that it was not stopped is the truth, too
 @ours
 @needs("unotify")
 def test_one_that_is_just_starting_is_stopped(mydocker):
@@ -148,19 +268,6 @@ def test_one_that_is_just_starting_is_stopped(mydocker):
             expect(call, status=1, out="", complaint=["box"])  # it was not recorded yet
             end_detached(mydocker)
         mydocker.host.until(lambda: not mydocker.host.processes())
-
-
-@task(1)
-def test_one_that_has_ended_is_stopped_already(mydocker):
-    """What was wanted is the case. A script that stops all it started must not fail on this."""
-    detached(mydocker, "--name", "box", "busybox", "sh", "-c", "exit 5")
-    mydocker.host.until(lambda: not listed(mydocker))
-    for _ in range(2):
-        expect(mydocker("stop", "box"), status=0, out="box\n", err="")
-    check(ended(mydocker) == 5, "it is listed as before, with status 5", ended(mydocker))
-
-
-# Task 2: Gone when it returns
 
 
 @task(2)
@@ -198,19 +305,6 @@ def test_what_it_lived_in_is_gone_right_after(mydocker, tmp_path):
 
 
 @task(2)
-def test_ps_tells_at_once_that_it_has_ended(mydocker):
-    """`stop` and then `ps -a` in a script: the second must not see what was before the first."""
-    for number in range(3):
-        name = f"box-{number}"
-        asked(mydocker, f"trap 'sleep 0.2; exit {number}' TERM", name)
-        expect(mydocker("stop", name), status=0, out=f"{name}\n", err="")
-        running = listed(mydocker)
-        check(not running, "`ps` shows no container that runs", running)
-        found = ended(mydocker, name)
-        check(found == number, f"`ps -a` shows {name} as ended with {number}", found)
-
-
-@task(2)
 @ours
 def test_one_with_rm_is_removed_right_after(mydocker):
     """With `--rm` the end of the container is the end of its record: its name is free again."""
@@ -241,18 +335,7 @@ def test_one_whose_first_process_stands_still_can_be_stopped(mydocker):
 
 
 @task(2)
-def test_two_can_stop_it_at_the_same_time(mydocker):
-    """Both want it to end, and it ends. It got one chance to do so in its own way, not none."""
-    for number in range(3):
-        name = f"box-{number}"
-        asked(mydocker, "trap 'sleep 0.1; exit 43' TERM", name)
-        both = [mydocker.start("stop", "-t", NOT_WAITED_FOR, name) for _ in range(2)]
-        for running in both:
-            expect(running.wait(), status=0, out=f"{name}\n", err="")
-        check(ended(mydocker, name) == 43, "it is listed as ended with 43", ended(mydocker, name))
-
-
-@task(2)
+@guard  # it ends without SIGKILL
 @needs("unotify")
 def test_one_that_ends_at_this_moment_is_stopped(mydocker):
     """It ran when `stop` looked, and has ended when `stop` sends its signal: all the better."""
@@ -280,95 +363,7 @@ def test_a_name_that_cannot_be_printed(mydocker):
     tells_what_it_cannot_print(mydocker, "stop", "box")
 
 
-# Task 3: Never a stranger
-
-
-@task(3)
-@ours
-@pytest.mark.parametrize("whose", ["first process", "minder"])
-def test_a_pid_that_is_used_again_is_not_signalled(mydocker, whose):
-    """A PID is a number that is given out again. The record has it, and somebody else is it now.
-
-    Here all of the container was killed, so that nobody could write down that it has ended.
-    """
-    mydocker.may_leave("cgroup", "file")  # until 5.6, nothing clears these away after a crash
-    detached(mydocker, "--name", "box", "busybox", *STAY)
-    first = container_process(mydocker)
-    minder = minder_of(mydocker, first)
-    kill_both(mydocker, first, minder)
-    with stranger(mydocker, first.inner if whose == "first process" else minder.inner):
-        expect(mydocker("stop", "-t", "1", "box"), status=0, out="box\n", err="")
-    check(ended(mydocker) == KILLED, f"it is listed as ended with {KILLED}", ended(mydocker))
-
-
-@task(3)
-@ours
-def test_the_pid_of_one_that_has_ended_is_not_signalled(mydocker):
-    """It ended long ago, and that is known: nobody has to be signalled at all."""
-    identity = detached(mydocker, "--name", "box", "busybox", *STAY)
-    first = container_process(mydocker)
-    end_detached(mydocker, identity)
-    with stranger(mydocker, first.inner):
-        expect(mydocker("stop", "-t", "1", "box"), status=0, out="box\n", err="")
-
-
-@task(3)
-@ours
-def test_a_pid_that_is_used_again_while_stop_waits_is_not_signalled(mydocker):
-    """It ends after SIGTERM, its number goes to a stranger, and the time is not up yet.
-
-    The minder stands still here, and so cannot say that it has ended: PID 1 is a zombie at first,
-    whose number is taken; then both are gone.
-    """
-    mydocker.may_leave("cgroup", "file")  # until 5.6, nothing clears these away after a crash
-    asked(mydocker, "trap 'exit 43' TERM")
-    first = container_process(mydocker)
-    minder = minder_of(mydocker, first)
-    os.kill(minder.pid, signal.SIGSTOP)
-    running = mydocker.start("stop", "-t", "3", "box")
-    mydocker.host.until(lambda: gone(first))
-    kill_both(mydocker, first, minder)
-    with stranger(mydocker, first.inner):
-        expect(running.wait(), status=0, out="box\n", err="")
-
-
-@task(3)
-@ours
-def test_a_pid_from_before_a_reboot_is_not_signalled(mydocker):
-    """After a reboot all PIDs are given out anew, and start times count from the start again.
-
-    Only the id of the boot tells the two apart. Here the record says that it is from another one.
-    """
-    identity = detached(mydocker, "--name", "box", "busybox", *STAY)
-    first = container_process(mydocker)
-    path = mydocker.root / "containers" / "box" / "config.json"
-    record = json.loads(path.read_text())
-    here = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    check(record.get("boot_id") == here, f"a boot_id {here} in the record", record)
-    record["boot_id"] = "00000000-0000-4000-8000-000000000000"
-    path.write_text(json.dumps(record))
-    expect(mydocker("stop", "-t", "1", "box"), status=0, out="box\n", err="")
-    check(not gone(first), f"{first} lives: it is not the container's", "it is gone")
-    end_detached(mydocker, identity)
-
-
-@task(3)
-@ours
-def test_one_in_another_pid_namespace_is_not_stopped(mydocker):
-    """A PID is a number of one PID namespace. In another, it is that of a stranger, or of nobody.
-
-    Who cannot see the container says so: neither that it is stopped nor that it has ended.
-    """
-    detached(mydocker, "--name", "ended", "busybox", "true")
-    mydocker.host.until(lambda: not listed(mydocker))
-    detached(mydocker, "--name", "box", "busybox", *STAY)
-    is_refused_elsewhere(mydocker, "stop", "-t", "0", "box")
-    call = mydocker("stop", "-t", "0", "box", "ended", before=ELSEWHERE["its own /proc"])
-    expect(call, status=1, out="ended\n", complaint=["box"])
-    expect(mydocker("stop", "-t", "0", "box"), status=0, out="box\n", err="")
-
-
-@task(3)
+@task(2)
 @ours
 def test_the_processes_of_another_container_live(mydocker):
     """What is stopped is one container: not all that look like it, nor what else is running."""
@@ -384,22 +379,7 @@ def test_the_processes_of_another_container_live(mydocker):
     expect(mydocker("stop", "-t", "0", "box", env=there), status=0, out="box\n", err="")
 
 
-@task(3)
-@ours
-def test_one_whose_minder_was_killed_is_stopped(mydocker):
-    """The container died with it (chapter 3.1), and nobody wrote that down: it is seen now."""
-    mydocker.may_leave("cgroup", "file")  # until 5.6, nothing clears these away after a crash
-    detached(mydocker, "--name", "box", "busybox", *STAY)
-    first = container_process(mydocker)
-    kill_both(mydocker, first, minder_of(mydocker, first))
-    expect(mydocker("stop", "box"), status=0, out="box\n", err="")
-    check(ended(mydocker) == KILLED, f"it is listed as ended with {KILLED}", ended(mydocker))
-
-
-# Task 4: What is refused
-
-
-@task(4)
+@task(2)
 def test_an_unknown_container_is_told(mydocker):
     """A slip of the fingers must not look like success: the container would go on running."""
     detached(mydocker, "--name", "box", "busybox", *STAY)
@@ -412,23 +392,7 @@ def test_an_unknown_container_is_told(mydocker):
     expect(mydocker("stop", "nosuch"), status=1, out="", complaint=["nosuch"])
 
 
-@task(4)
-def test_of_several_the_rest_is_still_done(mydocker):
-    """One that runs, one that has ended, one that nobody knows: each is handled on its own."""
-    identity = detached(mydocker, "--name", "first", "busybox", "true")
-    mydocker.host.until(lambda: not listed(mydocker) and settled(mydocker, identity))
-    detached(mydocker, "--name", "second", "busybox", *STAY)
-    call = mydocker("stop", "-t", "0", "nosuch", "first", "unknown", "second")
-    expect(call, status=1)
-    names = sorted(call.text.splitlines())
-    check(names == ["first", "second"], "the names of the two that are stopped", call.text, call)
-    lines = call.errors.splitlines()
-    told = len(lines) == 2 and all(any(n in line for line in lines) for n in ("nosuch", "unknown"))
-    check(told, "a line on stderr for each of the other two", call.errors, call)
-    check(not listed(mydocker), "no container runs", listed(mydocker))
-
-
-@task(4)
+@task(2)
 @pytest.mark.parametrize(
     "values",
     [("x", "1.5", "", "5s"), pytest.param(("-1", "1_0", "٣"), marks=ours)],
@@ -448,7 +412,7 @@ def test_a_time_that_is_none_is_refused(mydocker, values):
     end_detached(mydocker, identity)
 
 
-@task(4)
+@task(2)
 def test_a_wrong_option_is_refused(mydocker):
     """An option that is skipped silently was meant to do something."""
     detached(mydocker, "--name", "box", "busybox", *STAY)
@@ -463,13 +427,48 @@ def test_a_wrong_option_is_refused(mydocker):
     expect(mydocker("stop", "-t", "0", "box"), status=0, out="box\n", err="")
 
 
-@task(4)
+@task(2)
 def test_a_missing_name_is_told(mydocker):
     """Without a name there is nothing to stop: most likely a variable was empty."""
     detached(mydocker, "--name", "box", "busybox", *STAY)
     for words in ([], ["-t", "0"]):
         call = expect(mydocker("stop", *words), status=1, out="")
         check("stop" in call.errors, "a message that names `stop`", call.errors, call)
+    expect(mydocker("stop", "-t", "0", "box"), status=0, out="box\n", err="")
+
+
+# Task 3: One that cannot be stopped
+
+
+@task(3)
+def test_of_several_the_rest_is_still_done(mydocker):
+    """One that runs, one that has ended, one that nobody knows: each is handled on its own."""
+    identity = detached(mydocker, "--name", "first", "busybox", "true")
+    mydocker.host.until(lambda: not listed(mydocker) and settled(mydocker, identity))
+    detached(mydocker, "--name", "second", "busybox", *STAY)
+    call = mydocker("stop", "-t", "0", "nosuch", "first", "unknown", "second")
+    expect(call, status=1)
+    names = sorted(call.text.splitlines())
+    check(names == ["first", "second"], "the names of the two that are stopped", call.text, call)
+    lines = call.errors.splitlines()
+    told = len(lines) == 2 and all(any(n in line for line in lines) for n in ("nosuch", "unknown"))
+    check(told, "a line on stderr for each of the other two", call.errors, call)
+    check(not listed(mydocker), "no container runs", listed(mydocker))
+
+
+@task(3)
+@ours
+def test_one_in_another_pid_namespace_is_not_stopped(mydocker):
+    """A PID is a number of one PID namespace. In another, it is that of a stranger, or of nobody.
+
+    Who cannot see the container says so: neither that it is stopped nor that it has ended.
+    """
+    detached(mydocker, "--name", "ended", "busybox", "true")
+    mydocker.host.until(lambda: not listed(mydocker))
+    detached(mydocker, "--name", "box", "busybox", *STAY)
+    is_refused_elsewhere(mydocker, "stop", "-t", "0", "box")
+    call = mydocker("stop", "-t", "0", "box", "ended", before=ELSEWHERE["its own /proc"])
+    expect(call, status=1, out="ended\n", complaint=["box"])
     expect(mydocker("stop", "-t", "0", "box"), status=0, out="box\n", err="")
 
 

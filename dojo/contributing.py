@@ -181,7 +181,7 @@ def measure(what: str, chapters: tuple[str, ...], sample: int, rounds: int, seed
 
 @teeth.command()
 def document() -> None:
-    """Write what was measured to docs/teeth and into the README, and what the lessons claim."""
+    """Write to docs/teeth what was measured, and what the lessons claim."""
     from dojo import screens
     from dojo.teeth import commands
 

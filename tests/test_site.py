@@ -36,6 +36,7 @@ PAGES = [
     "contract.html",
     "pictures.html",
     "CONTRIBUTING.html",
+    *(f"docs/{name}.html" for name in ("STYLE", "other-languages", "speed", "vm")),
     "chapters/index.html",
     *LESSONS,
     *(f"{folder}/{name}.html" for folder in CHAPTERS for name in ("hints", "step")),

@@ -87,22 +87,10 @@ def test_the_document_names_what_is_not_noticed(catalogue: Catalogue) -> None:
     assert "if a:" not in text  # it was killed
 
 
-def test_the_table_goes_between_its_marks() -> None:
-    text = f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n"
-    shown = f"before\n{report.BEGIN}\nnew\n{report.END}\nafter\n"
-    assert report.with_table(text, "new") == shown
-    assert report.with_table(shown, "new") == shown
-    for without in ("nothing", report.BEGIN, report.END):
-        with pytest.raises(ValueError, match="there is no"):
-            report.with_table(without, "new")
-
-
-def test_readme_and_document_say_what_was_measured_last() -> None:
+def test_the_document_says_what_was_measured_last() -> None:
     """Whoever measures anew types `kata teeth document`, too."""
     there = Catalogue(clone.here())
     kept = results.read(there.clone)
-    readme = (there.clone.root / "README.md").read_text()
-    assert report.with_table(readme, report.markdown_table(there, kept)) == readme
     document = (results.folder(there.clone) / "README.md").read_text()
     assert document == report.document(there, kept)
 

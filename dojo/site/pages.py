@@ -21,6 +21,10 @@ CONTRACT = "contract.md"
 FILM = "pictures.md"
 CHAPTERS = "chapters/README.md"
 CONTRIBUTING = "CONTRIBUTING.md"
+VM = "docs/vm.md"
+SPEED = "docs/speed.md"
+LANGUAGES = "docs/other-languages.md"
+STYLE = "docs/STYLE.md"
 
 Pages = Mapping[str, str]
 
@@ -31,7 +35,7 @@ Entry = tuple[str, "str | Sequence[Entry]"]
 def files(catalogue: Catalogue, steps: Steps) -> Mapping[str, bytes]:
     """Everything that the site is made of, by its path. Raises KataError for what is missing."""
     found: dict[str, str] = {}
-    for name in (HOME, CHAPTERS, CONTRIBUTING):
+    for name in (HOME, CHAPTERS, CONTRIBUTING, VM, SPEED, LANGUAGES, STYLE):
         found[name] = _read(catalogue, name)
     for chapter in catalogue.chapters:
         folder = _folder(chapter)
@@ -66,7 +70,11 @@ def contents(catalogue: Catalogue) -> Sequence[Entry]:
         ("Chapters", chapters),
         ("The pictures", FILM),
         ("The contract", CONTRACT),
+        ("In a virtual machine", VM),
+        ("Other languages", LANGUAGES),
+        ("How fast it is", SPEED),
         ("Contributing", CONTRIBUTING),
+        ("How we write", STYLE),
     ]
 
 

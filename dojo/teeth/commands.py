@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.text import Text
 
 from dojo.course.catalogue import Catalogue, Chapter
-from dojo.errors import KataError
 from dojo.screens import command, next_steps, say
 from dojo.teeth import claims, engines, flakes, mutants, report, results, wrong
 from dojo.teeth.results import Caught, name_of
@@ -115,22 +114,16 @@ def measure_flakes(catalogue: Catalogue, rounds: int, seed: int, console: Consol
 
 
 def write_document(catalogue: Catalogue, console: Console) -> None:
-    """Write docs/teeth/README.md and claims.md, and the table into the README."""
+    """Write docs/teeth/README.md and claims.md."""
     kept = results.read(catalogue.clone)
     _take_over_reasons(catalogue, kept)
     place = results.folder(catalogue.clone) / "README.md"
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text(report.document(catalogue, kept))
-    readme = catalogue.clone.root / "README.md"
-    try:
-        text = report.with_table(readme.read_text(), report.markdown_table(catalogue, kept))
-    except ValueError as error:
-        raise KataError(f"README.md: {error}") from error
-    readme.write_text(text)
     of_claims = place.with_name("claims.md")
     of_claims.write_text(claims.document(catalogue, claims.judge_all(catalogue)))
     written = ", ".join(str(path.relative_to(catalogue.clone.root)) for path in (place, of_claims))
-    say(console, f"written: {written} and the table of README.md")
+    say(console, f"written: {written}")
 
 
 def _take_over_reasons(catalogue: Catalogue, kept: results.Results) -> None:

@@ -1,4 +1,4 @@
-"""What people read of the teeth: a table on the terminal and in the README, and a text in docs.
+"""What people read of the teeth: a table on the terminal, and a text in docs.
 
 All of it is made from what `results.py` keeps, so it says what was measured, and nothing else.
 """
@@ -13,7 +13,6 @@ from dojo.teeth.claims import Judged
 from dojo.teeth.results import Caught, EngineRun, Mutant, Results
 
 HEADINGS = ("wrong solutions", "mutants", "Docker", "podman")
-BEGIN, END = "<!-- teeth: begin -->", "<!-- teeth: end -->"
 
 
 @dataclass(frozen=True)
@@ -89,18 +88,6 @@ def markdown_table(catalogue: Catalogue, results: Results) -> str:
         cells = " | ".join(map(str, shares))
         lines.append(f"| {name} | {cells} |")
     return "\n".join(lines)
-
-
-def with_table(text: str, shown: str) -> str:
-    """A text whose part between the two marks is the table now.
-
-    Raises ValueError where the marks are missing.
-    """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"there is no {BEGIN} … {END}")
-    return f"{before}{BEGIN}\n{shown}\n{END}{after}"
 
 
 def document(catalogue: Catalogue, results: Results) -> str:

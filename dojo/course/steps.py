@@ -48,8 +48,8 @@ class Steps:
         Without a task, that is the chapter's last. Raises KataError if the chapter has no patch, or
         a later one does not apply backwards.
         """
-        self.patches(chapter)
-        return self.state_after((*chapter.order, len(chapter.tasks) if task is None else task))
+        last = self.patches(chapter)[-1].task  # an earlier commit may have had more tasks
+        return self.state_after((*chapter.order, last if task is None else task))
 
     def start(self, chapter: Chapter, task: int = 1) -> Path:
         """The folder that holds `mydocker/` as a learner finds it who begins with the task."""

@@ -40,9 +40,12 @@ def title_of(item: pytest.Item) -> str:
 
 
 def task_of(item: pytest.Item) -> int:
-    """The number of the task of its chapter that a test belongs to, 0 where it has none."""
-    marker = item.get_closest_marker("task")
-    return int(marker.args[0]) if marker else 0
+    """The number of the task of its chapter that a test belongs to, 0 where it has none.
+
+    A parameter may belong to a later task than the rest of its test: its mark is the last one.
+    """
+    markers = list(item.iter_markers("task"))
+    return int(markers[-1].args[0]) if markers else 0
 
 
 def chapter_of(item: pytest.Item) -> Chapter | None:

@@ -85,7 +85,7 @@ mydocker() {
     if [ "${MYDOCKER:-}" ]; then
         $MYDOCKER "$@"
     else
-        ./kata solution 5.8 -- "$@"
+        ./kata solution 5.9 -- "$@"
     fi
 }
 

@@ -292,7 +292,7 @@ def test_tasks_come_in_their_order(
     lines = collect(pytester, str(CHAPTER)).stdout.str().splitlines()
     names = [line.rpartition("::")[2] for line in lines if "::" in line]
     assert names[0] == "test_a_command_that_succeeds_ends_with_0"
-    assert names[-1] == "test_an_interactive_shell_ends_with_its_own_status"
+    assert names[-1] == "test_a_parent_that_died_just_before_is_noticed"
 
 
 def test_only_the_first_tasks_are_run(

@@ -18,7 +18,7 @@ from dojo.scratch import Call, ScratchHost, groups, leaks
 from dojo.testkit import lab, machine, rootfs
 
 STORY = Path(__file__).parent.parent / "docs" / "story.sh"
-CHAPTER = "5.8"
+CHAPTER = "5.9"
 SECONDS = 60.0
 NAMES = ("red", "blue")
 PROMPT = "/ # "

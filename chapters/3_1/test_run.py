@@ -454,6 +454,37 @@ def test_a_signal_that_the_command_does_not_handle_is_ignored(mydocker):
     expect(running.wait(), out="ready\nstill here\n")
 
 
+@task(7)
+@vm
+@guard  # with -it the command is in the caller's group, and has the terminal's signals
+def test_ctrl_c_reaches_the_command(mydocker):
+    """The terminal sends SIGINT to what runs in its foreground; with -it that is the container."""
+    # A line of its own: the terminal echoes ^C before it.
+    script = 'trap "echo; echo INT; exit" INT; echo ready; while :; do sleep 777 & wait; done'
+    words = ("run", "-it", "busybox", "sh", "-c", script)
+    running = started(mydocker.start(*words, terminal=True))
+    running.type(b"\x03")
+    call = expect(running.wait())
+    check("INT" in call.text.splitlines(), "INT, from the command", call.text, call)
+
+
+@task(7)
+def test_ctrl_c_comes_once_without_t(mydocker):
+    """The terminal sends SIGINT to all that is in its foreground, and `run` passes it on.
+
+    A command that is in the foreground beside `run` gets it twice: many take two for "at once!".
+    """
+    script = "n=0; trap 'n=$((n + 1))' INT; trap 'echo; echo INT came: $n; exit' TERM"
+    script += "; echo ready"
+    script += "; while :; do sleep 777 & wait; done"
+    running = started(mydocker.start("run", "busybox", "sh", "-c", script, terminal=True))
+    type_ctrl_c(running, first_process(running).pid)
+    running.send(signal.SIGTERM)
+    call = running.wait()
+    once = "INT came: 1" in call.text.splitlines()
+    check(once, "SIGINT comes once: the line `INT came: 1`", call.text, call)
+
+
 # Task 8: Who minds the container
 
 
@@ -496,67 +527,3 @@ def test_a_parent_that_died_just_before_is_noticed(mydocker):
             host.until(running.has_ended)
         left = host.until(lambda: not host.processes()) or host.processes()
         check(left is True, "no process of the container is left", left, running.wait())
-
-
-# Task 9: The foreground of the terminal
-
-
-@task(9)
-@vm
-@guard  # before this task the command is in the caller's group, and has the terminal's signals
-def test_ctrl_c_reaches_the_command(mydocker):
-    """The terminal sends SIGINT to what runs in its foreground; with -it that is the container."""
-    # A line of its own: the terminal echoes ^C before it.
-    script = 'trap "echo; echo INT; exit" INT; echo ready; while :; do sleep 777 & wait; done'
-    words = ("run", "-it", "busybox", "sh", "-c", script)
-    running = started(mydocker.start(*words, terminal=True))
-    running.type(b"\x03")
-    call = expect(running.wait())
-    check("INT" in call.text.splitlines(), "INT, from the command", call.text, call)
-
-
-@task(9)
-def test_ctrl_c_comes_once_without_t(mydocker):
-    """The terminal sends SIGINT to all that is in its foreground, and `run` passes it on.
-
-    A command that is in the foreground beside `run` gets it twice: many take two for "at once!".
-    """
-    script = "n=0; trap 'n=$((n + 1))' INT; trap 'echo; echo INT came: $n; exit' TERM"
-    script += "; echo ready"
-    script += "; while :; do sleep 777 & wait; done"
-    running = started(mydocker.start("run", "busybox", "sh", "-c", script, terminal=True))
-    type_ctrl_c(running, first_process(running).pid)
-    running.send(signal.SIGTERM)
-    call = running.wait()
-    once = "INT came: 1" in call.text.splitlines()
-    check(once, "SIGINT comes once: the line `INT came: 1`", call.text, call)
-
-
-@task(9)
-@guard  # whoever takes no foreground has none to give back
-def test_the_terminal_is_the_callers_again(mydocker):
-    """Who is not in the foreground cannot read: after `run -it`, a script could ask nothing more.
-
-    An interactive shell takes the foreground back by itself, so there you would not notice.
-    """
-    script = '"$@" || exit; echo ended; read line && echo "got $line"'
-    words = ("run", "-it", "busybox", "echo", "in there")
-    running = mydocker.start(*words, before=("sh", "-c", script, "sh"), terminal=True)
-    started(running, b"ended")
-    running.type(b"a word\n")
-    call = running.wait()
-    check("in there" in call.text.splitlines(), "`in there`, from the container", call.text, call)
-    read = "got a word" in call.text.splitlines()
-    check(read, "the caller's script reads `a word` from the terminal", call.text, call)
-
-
-@task(9)
-def test_an_interactive_shell_ends_with_its_own_status(mydocker):
-    """A shell with job control takes the foreground of the terminal, and gives it back at its end.
-
-    It can name process groups of its own PID namespace only: the one that is in front when it
-    starts has to be the container's, not the caller's.
-    """
-    running = mydocker.start("run", "-it", "busybox", "sh", terminal=True)
-    running.type(b"exit 7\n")
-    expect(running.wait(), status=7)

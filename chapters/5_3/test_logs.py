@@ -77,6 +77,15 @@ def test_what_a_detached_container_wrote(mydocker):
 
 
 @task(1)
+def test_a_detached_one_with_t_has_a_log(mydocker):
+    """`-d` has no terminal to hand on. What goes past the log there is lost."""
+    detached(mydocker, "-t", "--name", "box", "busybox", "echo", "hello")
+    nothing_lives(mydocker)
+    call = expect(mydocker("logs", "box"), status=0, err="")
+    check(call.text.splitlines() == ["hello"], "the line `hello`", call.text, call)
+
+
+@task(1)
 def test_while_it_runs(mydocker):
     """That is when you need it most: to see what the container is doing."""
     script = f"echo one; printf half; {STAY}"

@@ -4,11 +4,9 @@ import contextlib
 import io
 import os
 import random
-import select
 import signal
-import struct
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -51,10 +49,6 @@ KILLED = 128 + 9  # by SIGKILL, which has no name where tests are only collected
 ODD_TEXT = st.text(alphabet=" \n\t'\"\\$;`*?-äñ€\u2028", max_size=10)
 ODD_WORDS = ["", "-i", "--", "a;b", "a  b", "$HOME", "`id`"]
 MOMENTS = 8  # at most, at which a container ends while somebody joins it
-
-run_and_exec = pytest.mark.parametrize("verb", ["run", "exec"])
-# What `run -it` did before as well, since it handed the caller's terminal on.
-exec_and_still_run = pytest.mark.parametrize("verb", [pytest.param("run", marks=guard), "exec"])
 
 
 # Task 1: Into the same world
@@ -151,76 +145,6 @@ def test_it_starts_in_the_root_of_the_container(mydocker, tmp_path):
 
 
 @task(1)
-@vm
-@needs("cgroup")
-def test_it_is_in_the_groups_of_the_container(mydocker):
-    """Limits hold for groups. Outside of them, the new process could take what it wants."""
-    with box(mydocker, "-m", "64m", "--pids-limit", "20") as first:
-        running = mydocker.start("exec", "box", "sleep", "777")
-        joined = process_called(mydocker, "sleep 777", running)
-        wanted, found = groups_of(first.pid), groups_of(joined.pid)
-        others = [name for name in wanted if found.get(name) != wanted[name]]
-        expected = "; ".join(f"{name} {wanted[name]}" for name in others)
-        there = "; ".join(f"{name} {found.get(name)}" for name in others)
-        check(not others, f"the groups of PID 1: {expected}", there)
-        os.kill(joined.pid, signal.SIGKILL)
-        expect(running.wait(), status=KILLED)
-
-
-@task(1)
-@needs("cgroup")
-def test_the_limit_on_memory_holds_for_it(mydocker):
-    """What a container may have is for all of its processes together, however they came in."""
-    with box(mydocker, "-m", "32m"):
-        take = ("dd", "if=/dev/zero", "of=/dev/null", "count=1")
-        expect(mydocker("exec", "box", *take, "bs=1M"), status=0)
-        expect(mydocker("exec", "box", *take, "bs=64M"), status=KILLED)
-
-
-@task(1)
-def test_it_has_the_environment_of_the_container(mydocker):
-    """Variables are passwords and addresses as often as not: the caller's are not for in there."""
-    with box(mydocker):
-        wanted = expect(mydocker("exec", "box", "cat", "/proc/1/environ"), status=0).out
-        hostile = {
-            "HOSTVAR": "1",
-            "PATH": f"/nonexistent:{os.environ['PATH']}",
-            "HOME": "/home/caller",
-        }
-        call = mydocker("exec", "box", "cat", "/proc/self/environ", env=hostile)
-    expect(call, status=0, err="")
-    found = sorted(call.out.split(b"\0"))
-    check(found == sorted(wanted.split(b"\0")), f"PID 1's: {wanted!r}", call.out, call)
-    check(b"HOSTVAR=1" not in found, "not the caller's HOSTVAR", call.out, call)
-
-
-@task(1)
-def test_e_adds_a_variable(mydocker):
-    """`-e K=V` sets a variable for this one command. The others in there never see it."""
-    options = ("-e", "ONE=1", "-e", "TWO=a  b=c", "--env", "NONE=", "-e", "ONE=last")
-    with box(mydocker):
-        call = mydocker("exec", *options, "box", "env")
-        expect(call, status=0, err="")
-        lines = call.text.splitlines()
-        for wanted in ("ONE=last", "TWO=a  b=c", "NONE="):
-            check(wanted in lines, f"a line {wanted}", call.text, call)
-        names = [line.partition("=")[0] for line in lines]
-        check(len(set(names)) == len(names), "each name once", names, call)
-        check("PATH" in names, "the rest as it was", call.text, call)
-        call = mydocker("exec", "box", "env")
-        expect(call, status=0)
-        check("ONE=" not in call.text, "none of them in the next command", call.text, call)
-
-
-@task(1)
-def test_e_wins_over_the_variables_of_the_container(mydocker):
-    """What is typed for this command counts more than what was there for all of them."""
-    with box(mydocker):
-        call = mydocker("exec", "-e", "PATH=/nowhere", "box", "/bin/sh", "-c", 'echo "$PATH"')
-        expect(call, status=0, out="/nowhere\n", err="")
-
-
-@task(1)
 def test_it_joins_a_container_in_the_foreground(mydocker):
     """Somebody else's `run` is a container, too: look into it from a second terminal."""
     script = "echo ready; exec sleep 1000"
@@ -230,10 +154,7 @@ def test_it_joins_a_container_in_the_foreground(mydocker):
     end(running)
 
 
-# Task 2: Status and streams
-
-
-@task(2)
+@task(1)
 def test_the_exit_status_is_that_of_the_command(mydocker):
     """A script that asks something in a container decides by the status, as everywhere."""
     with box(mydocker):
@@ -241,7 +162,7 @@ def test_the_exit_status_is_that_of_the_command(mydocker):
             expect(execute(mydocker, f"exit {status}"), status=status, out="", err="")
 
 
-@task(2)
+@task(1)
 def test_a_command_that_is_killed_ends_with_128_and_the_signal(mydocker):
     """It is not PID 1, so the kernel does not shield it from signals, not even from its own."""
     with box(mydocker):
@@ -251,7 +172,7 @@ def test_a_command_that_is_killed_ends_with_128_and_the_signal(mydocker):
             expect(call, status=128 + signal.Signals[f"SIG{name}"], out="")
 
 
-@task(2)
+@task(1)
 def test_a_command_that_is_not_there_is_127(mydocker):
     """The same answer as from `run`: scripts can tell it from what the command itself says."""
     with box(mydocker) as first:
@@ -262,7 +183,7 @@ def test_a_command_that_is_not_there_is_127(mydocker):
         nothing_beside(mydocker, first)
 
 
-@task(2)
+@task(1)
 def test_a_command_that_cannot_be_executed_is_126(mydocker):
     """It is there, but it is a directory, or nobody may execute it."""
     with box(mydocker) as first:
@@ -273,7 +194,7 @@ def test_a_command_that_cannot_be_executed_is_126(mydocker):
         nothing_beside(mydocker, first)
 
 
-@task(2)
+@task(1)
 @ours
 def test_a_file_that_is_no_program_is_126(mydocker):
     """A shell would take over and read it as a script. `exec` is no shell."""
@@ -286,7 +207,7 @@ def test_a_file_that_is_no_program_is_126(mydocker):
         nothing_beside(mydocker, first)
 
 
-@task(2)
+@task(1)
 def test_the_path_of_the_caller_does_not_matter(mydocker):
     """A bare name is looked up in the container's PATH, among the container's files."""
     with box(mydocker):
@@ -295,7 +216,7 @@ def test_the_path_of_the_caller_does_not_matter(mydocker):
             expect(call, status=0, err="")
 
 
-@task(2)
+@task(1)
 def test_the_streams_are_those_of_the_command_to_the_byte(mydocker):
     """Whoever pipes `exec` into a program wants what the command wrote, and nothing else."""
     with box(mydocker):
@@ -305,7 +226,7 @@ def test_the_streams_are_those_of_the_command_to_the_byte(mydocker):
     check(call.out == bytes(1000000) + b"end", "a million zeros, and `end`", f"{len(call.out)}")
 
 
-@task(2)
+@task(1)
 def test_stdin_is_attached_with_i(mydocker):
     """`exec -i box tar x < archive` is how files get in; where the input ends, `cat` ends."""
     content = random.randbytes(200_000)
@@ -314,34 +235,18 @@ def test_stdin_is_attached_with_i(mydocker):
     check(call.out == content, "every byte of stdin comes back on stdout", f"{len(call.out)} bytes")
 
 
-@task(2)
-def test_streams_that_do_not_wait_lose_nothing(mydocker):
-    """The caller's streams may be non-blocking, with which hardly any command can cope."""
-    content = b"one line\n" * 100
+@task(1)
+def test_a_terminal_is_handed_on_with_it(mydocker):
+    """`exec -it box sh` is for a shell to type into. /dev/tty is the terminal that you are at."""
     with box(mydocker):
-        call = in_two_pieces(mydocker, "exec", "-i", "box", "cat", content=content)
-        expect(call, status=0, out=content, err="")
-        script = "dd if=/dev/zero bs=8000000 count=1 2>/dev/null && exit 7"
-        words = ("exec", "box", "sh", "-c", script)
-        call = expect(mydocker(*words, before=non_blocking(1)), status=7, err="")
-        check(call.out == bytes(8000000), "8000000 zeros", f"{len(call.out)} bytes", call)
+        script = "test -t 0 && test -t 1 && test -t 2 && read line && echo it was $line > /dev/tty"
+        running = mydocker.start("exec", "-it", "box", "sh", "-c", script, terminal=True)
+        running.type(b"typed\n")
+        call = expect(running.wait(), status=0)
+    check("it was typed" in call.text.splitlines(), "`it was typed`", call.text, call)
 
 
-@task(2)
-def test_stdin_is_empty_without_i(mydocker):
-    """Without `-i` the input stays the caller's: a loop that reads lines must not lose any."""
-    mine, other = os.pipe()
-    os.write(other, b"a line for the caller\n")
-    with box(mydocker):
-        call = mydocker("exec", "box", "cat", stdin=mine)
-    os.close(other)
-    left = os.read(mine, 100)
-    os.close(mine)
-    expect(call, status=0, out="", err="")
-    check(left == b"a line for the caller\n", "the caller can still read its line", left, call)
-
-
-@task(2)
+@task(1)
 def test_what_follows_the_container_belongs_to_the_command(mydocker):
     """Options end at CONTAINER: what looks like one behind it is the command's own word."""
     words = ("echo", "-i", "-t", "-e", "X=1", "--", "x")
@@ -349,7 +254,7 @@ def test_what_follows_the_container_belongs_to_the_command(mydocker):
         expect(mydocker("exec", "--", "box", *words), status=0, out="-i -t -e X=1 -- x\n", err="")
 
 
-@task(2)
+@task(1)
 def test_every_argument_arrives_as_it_is(mydocker):
     """Joined with blanks and given to a shell, `a;b` would be two commands, and `''` nothing."""
 
@@ -366,7 +271,7 @@ def test_every_argument_arrives_as_it_is(mydocker):
         any_of_them()
 
 
-@task(2)
+@task(1)
 @ours
 def test_any_bytes_and_long_arguments_arrive(mydocker):
     """Any byte but NUL may come, 128 KiB in one argument; and a pipe holds 64 KiB."""
@@ -376,7 +281,7 @@ def test_any_bytes_and_long_arguments_arrive(mydocker):
             round_trip(mydocker, [bytes(random.choices(range(1, 256), k=n)) for n in arguments])
 
 
-@task(2)
+@task(1)
 def test_no_shell_is_needed(mydocker, tmp_path):
     """Many images have one program and no shell. Who starts commands through `sh` fails there."""
     tar = tmp_path / "bare.tar"
@@ -389,36 +294,7 @@ def test_no_shell_is_needed(mydocker, tmp_path):
         expect(mydocker("exec", "box", "sh", "-c", "exit 0"), status=127, out="", complaint=["sh"])
 
 
-@task(2)
-def test_the_command_has_three_descriptors(mydocker):
-    """A descriptor that goes in is a door: an open directory of the host's is a way out.
-
-    Those of the caller's, and those that `exec` itself has opened to find its way in.
-    """
-    script = "ls /proc/$$/fd; echo end"
-    held = [os.open("/", os.O_RDONLY) for _ in range(7)]
-    with box(mydocker):
-        for options in ((), ("-i",)):
-            words = ("exec", *options, "box", "sh", "-c", script)
-            expect(mydocker(*words, holding=held), status=0, out="0\n1\n2\nend\n", err="")
-    for descriptor in held:
-        os.close(descriptor)
-
-
-@task(2)
-def test_ignored_and_blocked_signals_and_the_umask_are_fresh(mydocker):
-    """exec(2) keeps them. What the caller ignores is not what the command wants ignored."""
-    caller = ("env", "--ignore-signal=INT,HUP,CHLD", "--block-signal=USR1,TERM")
-    command = ("grep", "-E", "^Sig(Blk|Ign):", "/proc/self/status")
-    none = "0000000000000000"
-    with box(mydocker):
-        call = mydocker("exec", "box", *command, before=caller)
-        expect(call, status=0, out=f"SigBlk:\t{none}\nSigIgn:\t{none}\n", err="")
-        masked = ("sh", "-c", 'umask 077; exec "$@"', "sh")
-        expect(execute(mydocker, "umask", before=masked), status=0, out="0022\n", err="")
-
-
-@task(2)
+@task(1)
 def test_the_container_goes_on(mydocker):
     """Whoever looks in must not change it: PID 1 is as before, and no zombie stays behind."""
     with box(mydocker) as first:
@@ -431,7 +307,7 @@ def test_the_container_goes_on(mydocker):
         check(states == ["running"], "one container, which is running, as `ps` says", states)
 
 
-@task(2)
+@task(1)
 def test_many_can_join_at_once(mydocker):
     """No command waits for another one: a shell that stays open must not lock the others out."""
     with box(mydocker):
@@ -442,7 +318,7 @@ def test_many_can_join_at_once(mydocker):
             expect(running.wait(), status=number, out=f"ready\n{number} line {number}\n", err="")
 
 
-@task(2)
+@task(1)
 def test_when_pid_1_ends_the_command_ends(mydocker):
     """PID 1 takes all of its PID namespace along. Who waits for one of them is told: 137."""
     with box(mydocker):
@@ -450,20 +326,7 @@ def test_when_pid_1_ends_the_command_ends(mydocker):
     expect(running.wait(), status=KILLED, out="ready\n")
 
 
-@task(2)
-@ours
-def test_an_exec_that_is_killed_leaves_no_process(mydocker):
-    """SIGKILL leaves it no time to do anything. The process in there must not stay for ever."""
-    with box(mydocker) as first:
-        for options in ((), ("-i",), ("-t",), ("-it",)):
-            words = ("exec", *options, "box", "sleep", "777")
-            running = mydocker.start(*words, terminal=options == ("-it",))
-            process_called(mydocker, "sleep 777", running)
-            running.stop()
-            nothing_beside(mydocker, first)
-
-
-@task(2)
+@task(1)
 @ours
 def test_the_container_can_end_where_the_hosts_first_process_collects_nobody(mydocker):
     """A PID namespace is gone when each process in it has been waited for, that of `exec` too.
@@ -481,213 +344,139 @@ def test_the_container_can_end_where_the_hosts_first_process_collects_nobody(myd
         check(ended, "`Exited (137)`: PID 1 of the container was killed", call.text, call)
 
 
-@task(3)
-@ours
-def test_the_container_can_end_while_nobody_reads_what_exec_passes_on(mydocker, tmp_path):
-    """With a terminal, `exec` passes the output on, and waits for a caller that does not read.
-
-    The command has ended meanwhile. While nobody waits for it, it is a zombie in the container, and
-    that cannot end.
-    """
-    identity = detached(mydocker, "--name", "box", "busybox", "sleep", "1000")
-    place = tmp_path / "fifo"
-    os.mkfifo(place)
-    reader = os.open(place, os.O_RDONLY | os.O_NONBLOCK)
-    before = ("sh", "-c", f'exec "$@" > {place}', "sh")
-    script = "head -c 1000000 /dev/zero; exec sleep 1000"
-    running = mydocker.start("exec", "-t", "box", "sh", "-c", script, before=before)
-    writer = os.open(place, os.O_WRONLY | os.O_NONBLOCK)
-    full = mydocker.host.until(lambda: not select.select([], [writer], [], 0)[1])
-    check(full, "as much output as a pipe takes", "there is room for more")
-    os.kill(container_process(mydocker, identity).pid, signal.SIGKILL)
-    ended = mydocker.host.until(lambda: "Exited (137)" in mydocker("ps", "-a").text)
-    call = mydocker("ps", "-a")
-    check(ended, "`Exited (137)`: PID 1 of the container was killed", call.text, call)
-    for end_of_fifo in (reader, writer):
-        os.close(end_of_fifo)
-    running.wait()
-
-
-@task(2)
-def test_each_signal_reaches_the_command(mydocker):
-    """Who sends a signal to `exec` means the command, the second time as well."""
-    script = "n=0; trap 'n=$((n + 1)); echo $n' TERM; trap 'exit 4$n' INT; echo ready"
-    script += "; while :; do sleep 777 > /dev/null 2>&1 & wait; done"
+@task(1)
+def test_an_unknown_container_is_told(mydocker, tmp_path):
+    """There is nothing to join. The one thing that must not happen is to run it right here."""
     with box(mydocker):
-        running = started(mydocker.start("exec", "box", "sh", "-c", script))
-        for number in (b"1", b"2", b"3"):
-            running.send(signal.SIGTERM)
-            started(running, number)
-        running.send(signal.SIGINT)
-        expect(running.wait(), status=43)
+        expect(execute(mydocker, "echo ran"), status=0, out="ran\n")
+        for name in ("nosuch", "bo", "boxx", "0" * 64):
+            refused(mydocker, tmp_path, name)
 
 
-@task(2)
-def test_ctrl_c_comes_once_without_t(mydocker):
-    """As for `run`: from the terminal itself, or handed on by `exec`, and not both."""
-    script = "n=0; trap 'n=$((n + 1))' INT; trap 'exit 4$n' TERM; echo ready"
-    script += "; while :; do sleep 777 > /dev/null 2>&1 & wait; done"
-    with box(mydocker):
-        running = started(mydocker.start("exec", "box", "sh", "-c", script, terminal=True))
-        own = running.pid
-        (command,) = [each.pid for each in running.descendants() if each.parent == own]
-        type_ctrl_c(running, command)
-        running.send(signal.SIGTERM)
-        call = running.wait()
-        check(call.status == 41, "SIGINT comes once (status 41), not twice (42)", call.status, call)
-
-
-# Task 3: A terminal of its own
-
-
-@task(3)
-@vm
-@run_and_exec
-def test_t_makes_a_terminal_of_the_container(mydocker, verb):
-    """The host's terminal has no name in the container: its /dev/pts is another one.
-
-    So a new pair of terminals is made in there. `tty` finds its name, and it is the one that
-    /dev/tty stands for.
-    """
-    script = """tty; test "$(tty)" -ef /proc/self/fd/0 && echo the same
-        test -t 1 && test -t 2 && echo all three; echo written > /dev/tty"""
-    with at_a_terminal(mydocker, verb, script) as running:
-        call = expect(running.wait(), status=0)
-    name, *rest = call.text.split("\r\n")
-    check(name.startswith("/dev/pts/"), "a terminal in /dev/pts", call.text, call)
-    check(rest == ["the same", "all three", "written", ""], "it is in all places", rest, call)
-
-
-@task(3)
-@run_and_exec
-def test_t_works_where_the_caller_has_no_terminal(mydocker, verb):
-    """A terminal of the container needs none of the caller's: its output is one stream.
-
-    A terminal ends lines with carriage return and newline, and knows no second stream.
-    """
-    script = "tty > /dev/null && echo out; echo err >&2; exit 5"
-    with place(mydocker, verb) as words:
-        call = mydocker(*words("-t"), "sh", "-c", script)
-        expect(call, status=5, out="out\r\nerr\r\n", err="")
-
-
-@task(3)
-@exec_and_still_run
-def test_all_output_arrives_before_the_end(mydocker, verb):
-    """What lies in the terminal when the command ends has yet to be read: to the last line."""
-    script = "seq 1 20000"
-    with at_a_terminal(mydocker, verb, script) as running:
-        call = expect(running.wait(), status=0)
-    wanted = "".join(f"{number}\r\n" for number in range(1, 20001))
-    found = f"{len(call.text)} characters that end in {call.text[-20:]!r}"
-    check(call.text == wanted, f"all 20000 lines, {len(wanted)} characters", found)
-
-
-@task(3)
-@run_and_exec
-def test_what_is_typed_is_shown_once(mydocker, verb):
-    """Two terminals in a row would both show what is typed. The caller's has to be quiet (raw)."""
-    script = "tty > /dev/null && echo ready; cat; exit 6"
-    with at_a_terminal(mydocker, verb, script) as running:
-        started(running)
-        running.type("grün\n".encode())
-        showed(running, "\r\ngrün\r\ngrün\r\n".encode())
-        running.type(b"\x04")
-        expect(running.wait(), status=6, out="ready\r\ngrün\r\ngrün\r\n")
-
-
-@task(3)
-@exec_and_still_run
-def test_the_window_has_the_size_of_the_callers(mydocker, verb):
-    """An editor draws as many lines as its terminal has. A new terminal has none at all: 0 0."""
-    script = """for _ in 1 2 3 4 5 6 7 8 9 10; do
-        test "$(stty size)" = "33 101" && break; sleep 0.02; done; stty size"""
-    caller = ("sh", "-c", 'stty rows 33 cols 101; exec "$@"', "sh")
-    with at_a_terminal(mydocker, verb, script, before=caller) as running:
-        expect(running.wait(), status=0, out="33 101\r\n")
-
-
-@task(3)
-@exec_and_still_run
-def test_a_change_of_the_size_arrives(mydocker, verb):
-    """Who pulls the window larger sends SIGWINCH to what runs in it. It has to be passed on."""
-    script = """trap 'echo size $(stty size)' WINCH; trap 'exit 9' INT
-        echo ready; while :; do sleep 0.02; done"""
-    with at_a_terminal(mydocker, verb, script) as running:
-        started(running)
-        for rows, columns in ((40, 132), (10, 20)):
-            resize(running, rows, columns)
-            started(running, f"size {rows} {columns}".encode())
-        running.type(b"\x03")
-        expect(running.wait(), status=9)
-
-
-@task(3)
-def test_ctrl_c_ends_the_command_and_not_the_container(mydocker):
-    """Ctrl-C goes to what is in the foreground of the terminal: the command, and not `exec`."""
+@task(1)
+def test_the_wrong_number_of_arguments_is_told(mydocker):
+    """Without a command there is nothing to do. That is status 1, and nothing runs."""
     with box(mydocker) as first:
-        script = 'trap "exit 42" INT; echo ready; while :; do sleep 0.02; done'
-        words = ("exec", "-it", "box")
-        running = started(mydocker.start(*words, "sh", "-c", script, terminal=True))
-        running.type(b"\x03")
-        expect(running.wait(), status=42)
-        running = mydocker.start(*words, "sh", "-c", "echo ready; exec sleep 777", terminal=True)
-        started(running).type(b"\x03")
-        expect(running.wait(), status=128 + signal.SIGINT)
+        expect(mydocker("exec", "box", "true"), status=0)
+        for words in ([], ["box"], ["-i", "box"]):
+            call = expect(mydocker("exec", *words), status=1, out="")
+            check("exec" in call.errors, "a message that names `exec`", call.errors, call)
         nothing_beside(mydocker, first)
 
 
+@task(1)
+def test_a_wrong_option_is_refused(mydocker):
+    """An option that is skipped silently was meant to do something."""
+    with box(mydocker):
+        expect(mydocker("exec", "-i", "box", "echo", "ran"), status=0, out="ran\n")
+        for options in (["--no-such-option"], ["-x"], ["-iy"]):
+            call = expect(mydocker("exec", *options, "box", "echo", "ran"), status=125, out="")
+            option = options[-1].lstrip("-")  # docker names 'y' in -iy, Go's flag package all of it
+            named = f"-{option}" in call.errors or f"'{option[-1]}'" in call.errors
+            check(named, f"a message that names {options[-1]}", call.errors, call)
+
+
+# Task 2: Its groups and its environment
+
+
+@task(2)
+@vm
+@needs("cgroup")
+def test_it_is_in_the_groups_of_the_container(mydocker):
+    """Limits hold for groups. Outside of them, the new process could take what it wants."""
+    with box(mydocker, "-m", "64m", "--pids-limit", "20") as first:
+        running = mydocker.start("exec", "box", "sleep", "777")
+        joined = process_called(mydocker, "sleep 777", running)
+        wanted, found = groups_of(first.pid), groups_of(joined.pid)
+        others = [name for name in wanted if found.get(name) != wanted[name]]
+        expected = "; ".join(f"{name} {wanted[name]}" for name in others)
+        there = "; ".join(f"{name} {found.get(name)}" for name in others)
+        check(not others, f"the groups of PID 1: {expected}", there)
+        os.kill(joined.pid, signal.SIGKILL)
+        expect(running.wait(), status=KILLED)
+
+
+@task(2)
+@needs("cgroup")
+def test_the_limit_on_memory_holds_for_it(mydocker):
+    """What a container may have is for all of its processes together, however they came in."""
+    with box(mydocker, "-m", "32m"):
+        take = ("dd", "if=/dev/zero", "of=/dev/null", "count=1")
+        expect(mydocker("exec", "box", *take, "bs=1M"), status=0)
+        expect(mydocker("exec", "box", *take, "bs=64M"), status=KILLED)
+
+
+@task(2)
+def test_it_has_the_environment_of_the_container(mydocker):
+    """Variables are passwords and addresses as often as not: the caller's are not for in there."""
+    with box(mydocker):
+        wanted = expect(mydocker("exec", "box", "cat", "/proc/1/environ"), status=0).out
+        hostile = {
+            "HOSTVAR": "1",
+            "PATH": f"/nonexistent:{os.environ['PATH']}",
+            "HOME": "/home/caller",
+        }
+        call = mydocker("exec", "box", "cat", "/proc/self/environ", env=hostile)
+    expect(call, status=0, err="")
+    found = sorted(call.out.split(b"\0"))
+    check(found == sorted(wanted.split(b"\0")), f"PID 1's: {wanted!r}", call.out, call)
+    check(b"HOSTVAR=1" not in found, "not the caller's HOSTVAR", call.out, call)
+
+
+@task(2)
+def test_e_adds_a_variable(mydocker):
+    """`-e K=V` sets a variable for this one command. The others in there never see it."""
+    options = ("-e", "ONE=1", "-e", "TWO=a  b=c", "--env", "NONE=", "-e", "ONE=last")
+    with box(mydocker):
+        call = mydocker("exec", *options, "box", "env")
+        expect(call, status=0, err="")
+        lines = call.text.splitlines()
+        for wanted in ("ONE=last", "TWO=a  b=c", "NONE="):
+            check(wanted in lines, f"a line {wanted}", call.text, call)
+        names = [line.partition("=")[0] for line in lines]
+        check(len(set(names)) == len(names), "each name once", names, call)
+        check("PATH" in names, "the rest as it was", call.text, call)
+        call = mydocker("exec", "box", "env")
+        expect(call, status=0)
+        check("ONE=" not in call.text, "none of them in the next command", call.text, call)
+
+
+@task(2)
+def test_e_wins_over_the_variables_of_the_container(mydocker):
+    """What is typed for this command counts more than what was there for all of them."""
+    with box(mydocker):
+        call = mydocker("exec", "-e", "PATH=/nowhere", "box", "/bin/sh", "-c", 'echo "$PATH"')
+        expect(call, status=0, out="/nowhere\n", err="")
+
+
+# Task 3: Streams, signals and the end
+
+
 @task(3)
-@run_and_exec
-def test_a_shell_has_job_control(mydocker, verb):
-    """Ctrl-Z, `fg`, Ctrl-C: a shell moves its jobs in and out of the foreground of its terminal.
-
-    It can do so where the terminal is the controlling one of a session that it leads itself.
-    """
-    with at_a_terminal(mydocker, verb) as running:
-        showed(running, b"# ").type(b"tty\n")
-        showed(running, b"\n/dev/pts/")
-        running.type(b"/bin/busybox sleep 777\n")
-        job = process_called(mydocker, "/bin/busybox sleep 777", running)
-        running.type(b"\x1a")
-        showed(running, b"Stopped")
-        running.type(b"fg\n")
-        goes_on = mydocker.host.until(lambda: state_of(job) == "S")
-        check(goes_on, f"`fg` goes on with {job}: state S", f"state {state_of(job)}")
-        running.type(b"\x03")
-        ended = mydocker.host.until(lambda: state_of(job) is None)
-        check(ended, f"Ctrl-C ends {job}", f"it is there, in state {state_of(job)}")
-        running.type(b"exit 7\n")
-        call = expect(running.wait(), status=7)
-    check("job control" not in call.text, "no complaint of the shell's", call.text, call)
+def test_stdin_is_empty_without_i(mydocker):
+    """Without `-i` the input stays the caller's: a loop that reads lines must not lose any."""
+    mine, other = os.pipe()
+    os.write(other, b"a line for the caller\n")
+    with box(mydocker):
+        call = mydocker("exec", "box", "cat", stdin=mine)
+    os.close(other)
+    left = os.read(mine, 100)
+    os.close(mine)
+    expect(call, status=0, out="", err="")
+    check(left == b"a line for the caller\n", "the caller can still read its line", left, call)
 
 
 @task(3)
-@exec_and_still_run
-@pytest.mark.parametrize("how", ["ends", "is killed", "is not there"])
-def test_the_terminal_of_the_caller_is_restored(mydocker, verb, how):
-    """A terminal that stays raw shows nothing that you type. However it ended: as it was before."""
-    import termios
-
-    script = "echo ready; exec cat"
-    command = ("no-such-command",) if how == "is not there" else ("sh", "-c", script)
-    status = {"ends": 0, "is killed": KILLED, "is not there": 127}[how]
-    caller = ("sh", "-c", 'stty intr ^B -ixon; echo typed?; read line; exec "$@"', "sh")
-    with at_a_terminal(mydocker, verb, *command, before=caller) as running:
-        started(running, b"typed?")
-        with terminal_of(running) as terminal:
-            before = termios.tcgetattr(terminal)
-            running.type(b"\n")
-            if how != "is not there":
-                started(running)
-            if how == "ends":
-                running.type(b"\x04")
-            if how == "is killed":
-                os.kill(container_process(mydocker).pid, signal.SIGKILL)
-            mydocker.host.wait(running.inner, 20)
-            after = termios.tcgetattr(terminal)
-        call = expect(running.wait(), status=status)
-    check(after == before, "the settings of the caller's terminal as before", after, call)
+def test_streams_that_do_not_wait_lose_nothing(mydocker):
+    """The caller's streams may be non-blocking, with which hardly any command can cope."""
+    content = b"one line\n" * 100
+    with box(mydocker):
+        call = in_two_pieces(mydocker, "exec", "-i", "box", "cat", content=content)
+        expect(call, status=0, out=content, err="")
+        script = "dd if=/dev/zero bs=8000000 count=1 2>/dev/null && exit 7"
+        words = ("exec", "box", "sh", "-c", script)
+        call = expect(mydocker(*words, before=non_blocking(1)), status=7, err="")
+        check(call.out == bytes(8000000), "8000000 zeros", f"{len(call.out)} bytes", call)
 
 
 @task(3)
@@ -703,97 +492,77 @@ def test_it_without_a_terminal_is_refused(mydocker):
 
 
 @task(3)
-@ours
-def test_a_terminal_that_cannot_be_made_is_told(mydocker):
-    """The terminal is made in the container, and root in there can do what it likes to /dev."""
+def test_the_command_has_three_descriptors(mydocker):
+    """A descriptor that goes in is a door: an open directory of the host's is a way out.
+
+    Those of the caller's, and those that `exec` itself has opened to find its way in.
+    """
+    script = "ls /proc/$$/fd; echo end"
+    held = [os.open("/", os.O_RDONLY) for _ in range(7)]
     with box(mydocker):
-        expect(mydocker("exec", "-t", "box", "echo", "ran"), status=0, out="ran\r\n")
-        expect(mydocker("exec", "box", "rm", "/dev/ptmx"), status=0)
-        call = mydocker("exec", "-t", "box", "echo", "ran")
-        expect(call, status=125, out="", complaint=["No such file or directory"])
+        for options in ((), ("-i",)):
+            words = ("exec", *options, "box", "sh", "-c", script)
+            expect(mydocker(*words, holding=held), status=0, out="0\n1\n2\nend\n", err="")
+    for descriptor in held:
+        os.close(descriptor)
 
 
 @task(3)
-@exec_and_still_run
-def test_a_terminal_that_does_not_wait_is_waited_for(mydocker, verb):
-    """The caller's terminal may be non-blocking: no key is there yet, or no room for more text."""
-    script = (
-        "echo ready; read line; head -c 200000 /dev/zero | tr '\\0' x; echo; echo $line; exit 7"
-    )
-    with box(mydocker) if verb == "exec" else contextlib.nullcontext():
-        words = {"run": ("run", "-it", "--rm", "busybox"), "exec": ("exec", "-it", "box")}[verb]
-        command = (*words, "sh", "-c", script)
-        running = started(mydocker.start(*command, terminal=True, before=non_blocking(0)))
-        running.type(b"typed\n")
-        call = expect(running.wait(), status=7)
-        ending = b"x" * 200000 + b"\r\ntyped\r\n"
-        found = f"{len(call.out)} bytes"
-        check(call.out.endswith(ending), "200000 letters, and the line that was typed", found, call)
+def test_ignored_and_blocked_signals_and_the_umask_are_fresh(mydocker):
+    """exec(2) keeps them. What the caller ignores is not what the command wants ignored."""
+    caller = ("env", "--ignore-signal=INT,HUP,CHLD", "--block-signal=USR1,TERM")
+    command = ("grep", "-E", "^Sig(Blk|Ign):", "/proc/self/status")
+    none = "0000000000000000"
+    with box(mydocker):
+        call = mydocker("exec", "box", *command, before=caller)
+        expect(call, status=0, out=f"SigBlk:\t{none}\nSigIgn:\t{none}\n", err="")
+        masked = ("sh", "-c", 'umask 077; exec "$@"', "sh")
+        expect(execute(mydocker, "umask", before=masked), status=0, out="0022\n", err="")
 
 
 @task(3)
 @ours
-@run_and_exec
-def test_a_terminal_without_processes_or_threads_is_told(mydocker, verb):
-    """The caller may have few of both. What the kernel refuses is told, and nothing is left."""
-    words = {"run": ("run", "-it", "--rm", "busybox"), "exec": ("exec", "-it", "box")}[verb]
-    with box(mydocker) if verb == "exec" else contextlib.nullcontext():
-        there = container_processes(mydocker)
-        for most in range(1, 20):
-            with few_processes(mydocker, most) as before:
-                running = mydocker.start(
-                    *words, "sh", "-c", "tty; exit 7", before=before, terminal=True
-                )
-                call = running.wait()
-            if call.status == 7:
-                break
-            expect(call, status=125)
-            lines = call.text.splitlines()
-            is_told = len(lines) == 1 and "Resource temporarily unavailable" in lines[0]
-            check(is_told, "one line that says what the kernel has refused", call.text, call)
-            left = container_processes(mydocker)
-            check(left == there, "no container more than before", left, call)
-        expect(call, status=7, out="/dev/pts/0\r\n")
+def test_an_exec_that_is_killed_leaves_no_process(mydocker):
+    """SIGKILL leaves it no time to do anything. The process in there must not stay for ever."""
+    with box(mydocker) as first:
+        for options in ((), ("-i",), ("-t",), ("-it",)):
+            words = ("exec", *options, "box", "sleep", "777")
+            running = mydocker.start(*words, terminal=options == ("-it",))
+            process_called(mydocker, "sleep 777", running)
+            running.stop()
+            nothing_beside(mydocker, first)
 
 
 @task(3)
-def test_a_detached_container_can_have_a_terminal(mydocker):
-    """`-d -t` needs no terminal of the caller's: the container gets its own, and keeps it."""
-    with box(mydocker, "-t"):
-        call = execute(mydocker, "for n in 0 1 2; do readlink /proc/1/fd/$n; done")
-        expect(call, status=0, out="/dev/pts/0\n" * 3, err="")
+def test_each_signal_reaches_the_command(mydocker):
+    """Who sends a signal to `exec` means the command, the second time as well."""
+    script = "n=0; trap 'n=$((n + 1)); echo $n' TERM; trap 'exit 4$n' INT; echo ready"
+    script += "; while :; do sleep 777 > /dev/null 2>&1 & wait; done"
+    with box(mydocker):
+        running = started(mydocker.start("exec", "box", "sh", "-c", script))
+        for number in (b"1", b"2", b"3"):
+            running.send(signal.SIGTERM)
+            started(running, number)
+        running.send(signal.SIGINT)
+        expect(running.wait(), status=43)
 
 
 @task(3)
-def test_the_log_of_a_terminal_is_one_stream(mydocker):
-    """At a terminal both streams are one already when they come out, in the order of writing."""
-    script = "echo out; echo err >&2; echo out again; exec sleep 1000"
-    with box(mydocker, "-t", command=("sh", "-c", script)):
-        mydocker.host.until(lambda: b"again" in mydocker("logs", "box").out)
-        call = mydocker("logs", "box")
-        expect(call, status=0, out="out\r\nerr\r\nout again\r\n", err="")
-
-
-@task(3)
-def test_the_log_of_a_terminal_in_the_foreground(mydocker):
-    """What was seen at the terminal is in the log, typed lines included: it echoed them."""
-    words = ("run", "-it", "--name", "box", "busybox", "sh", "-c", "tty; read line; echo $line >&2")
-    running = started(mydocker.start(*words, terminal=True), b"/dev/pts/0")
-    running.type(b"typed\n")
-    seen = expect(running.wait(), status=0, out="/dev/pts/0\r\ntyped\r\ntyped\r\n")
-    expect(mydocker("logs", "box"), status=0, out=seen.out, err="")
+def test_ctrl_c_comes_once_without_t(mydocker):
+    """As for `run`: from the terminal itself, or handed on by `exec`, and not both."""
+    script = "n=0; trap 'n=$((n + 1))' INT; trap 'exit 4$n' TERM; echo ready"
+    script += "; while :; do sleep 777 > /dev/null 2>&1 & wait; done"
+    with box(mydocker):
+        running = started(mydocker.start("exec", "box", "sh", "-c", script, terminal=True))
+        own = running.pid
+        (command,) = [each.pid for each in running.descendants() if each.parent == own]
+        type_ctrl_c(running, command)
+        running.send(signal.SIGTERM)
+        call = running.wait()
+        check(call.status == 41, "SIGINT comes once (status 41), not twice (42)", call.status, call)
 
 
 # Task 4: Never on the host
-
-
-@task(4)
-def test_an_unknown_container_is_told(mydocker, tmp_path):
-    """There is nothing to join. The one thing that must not happen is to run it right here."""
-    with box(mydocker):
-        expect(execute(mydocker, "echo ran"), status=0, out="ran\n")
-        for name in ("nosuch", "bo", "boxx", "0" * 64):
-            refused(mydocker, tmp_path, name)
 
 
 @task(4)
@@ -864,6 +633,7 @@ def test_a_pid_that_is_used_again_is_not_joined(mydocker, tmp_path):
 
 @task(4)
 @ours
+@guard  # the wrapper of setns(2) raises, so nothing goes on
 @pytest.mark.parametrize("capability", ["sys_admin", "sys_chroot"])
 def test_what_cannot_join_does_not_run(mydocker, tmp_path, capability):
     """setns(2) can fail, for some namespaces or for all. Then there is an error, and no command.
@@ -904,26 +674,18 @@ def test_a_container_that_ends_at_this_moment(mydocker, tmp_path):
 
 
 @task(4)
-def test_the_wrong_number_of_arguments_is_told(mydocker):
-    """Without a command there is nothing to do. That is status 1, and nothing runs."""
+@ours
+def test_an_exec_without_processes_is_told(mydocker):
+    """The kernel may have no process for `exec`. The container runs all the same: that is 125."""
     with box(mydocker) as first:
-        expect(mydocker("exec", "box", "true"), status=0)
-        for words in ([], ["box"], ["-i", "box"]):
-            call = expect(mydocker("exec", *words), status=1, out="")
-            check("exec" in call.errors, "a message that names `exec`", call.errors, call)
-        nothing_beside(mydocker, first)
-
-
-@task(4)
-def test_a_wrong_option_is_refused(mydocker):
-    """An option that is skipped silently was meant to do something."""
-    with box(mydocker):
-        expect(mydocker("exec", "-i", "-e", "A=1", "box", "echo", "ran"), status=0, out="ran\n")
-        for options in (["--no-such-option"], ["-x"], ["-iy"]):
-            call = expect(mydocker("exec", *options, "box", "echo", "ran"), status=125, out="")
-            option = options[-1].lstrip("-")  # docker names 'y' in -iy, Go's flag package all of it
-            named = f"-{option}" in call.errors or f"'{option[-1]}'" in call.errors
-            check(named, f"a message that names {options[-1]}", call.errors, call)
+        for most in range(1, 20):
+            with few_processes(mydocker, most) as before:
+                call = mydocker("exec", "box", "sh", "-c", "echo ran; exit 7", before=before)
+            if call.status == 7:
+                break
+            expect(call, status=125, out="", complaint=["Resource temporarily unavailable"])
+            nothing_beside(mydocker, first)
+        expect(call, status=7, out="ran\n", err="")
 
 
 # What the tests are made of
@@ -945,48 +707,6 @@ def execute(mydocker: Mydocker, script: str, **more) -> Call:
     """A script in the box; not where it would see the host's files, for it could change them."""
     outside = f"test ! -e '{mydocker.root}' || {{ echo this is the host >&2; exit 99; }}"
     return mydocker("exec", "box", "sh", "-c", f"{outside}\n{script}", **more)
-
-
-@contextlib.contextmanager
-def place(mydocker: Mydocker, verb: str) -> Iterator[Callable[..., tuple[str, ...]]]:
-    """Where a command can run: in a new container, or in one that is there, the box.
-
-    Gives what makes the words before the command, from options.
-    """
-    if verb == "run":
-        yield lambda *options: ("run", "--rm", *options, "busybox")
-    else:
-        with box(mydocker):
-            yield lambda *options: ("exec", *options, "box")
-
-
-@contextlib.contextmanager
-def at_a_terminal(
-    mydocker: Mydocker, verb: str, *command: str, before: tuple[str, ...] = ()
-) -> Iterator[Running]:
-    """A command, a script in one word, or a shell: by `run -it` or `exec -it`, at a terminal."""
-    if len(command) == 1 and " " in command[0]:
-        command = ("sh", "-c", *command)
-    with place(mydocker, verb) as words:
-        yield mydocker.start(*words("-it"), *(command or ("sh",)), terminal=True, before=before)
-
-
-@contextlib.contextmanager
-def terminal_of(running: Running) -> Iterator[int]:
-    """The caller's terminal, opened once more. While it is, the terminal does not end."""
-    descriptor = os.open(f"/proc/{running.pid}/fd/0", os.O_RDWR | os.O_NOCTTY)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def resize(running: Running, rows: int, columns: int) -> None:
-    import fcntl
-    import termios
-
-    with terminal_of(running) as terminal:
-        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
 
 def refused(

@@ -14,7 +14,7 @@ def frames() -> Mapping[str, Frame]:
 
 def whole_container() -> Frame:
     """All that a container consists of in the end, all of it in colour."""
-    last = frames()["5.8"]
+    last = frames()["5.9"]
     things = {name: shape for name, shape in last.things.items() if name not in NOT_IN_THE_WHOLE}
     return Frame(
         "What a container is",
@@ -246,17 +246,14 @@ class _Film:
         )
         self._frame(
             "5.4 exec",
-            "One more process in the container, if asked with a terminal of its own.",
+            "One more process in the container.",
             "New: `mydocker exec` has entered the container's namespaces by setns and forked a"
-            " process there, PID 9, which is in the container's group, too. With -t it has a"
-            " terminal pts/0 from the container's own devpts.",
+            " process there, PID 9, which is in the container's group, too.",
             adds={
                 "command": stage.command("mydocker exec"),
                 "exec reads": stage.READS_RECORD,
                 "enters": Arrow([(186, 275), (350, 275)], ["setns, fork"], (258, 267)),
                 "second": stage.second("sh", "PID 9"),
-                "pts": stage.PTS,
-                "on pts": Arrow([(470, 275), (502, 275)]),
             },
             without=["logs reads", "command", "begets", "second"],
         )
@@ -275,7 +272,7 @@ class _Film:
                     (252, 293),
                 ),
             },
-            without=["exec reads", "command", "enters", "second", "pts", "on pts"],
+            without=["exec reads", "command", "enters", "second"],
         )
         self._frame(
             "5.6 rm",
@@ -308,8 +305,6 @@ class _Film:
             "exec reads": stage.READS_RECORD,
             "enters": Arrow([(186, 275), (350, 275)], ["setns, fork"], (258, 267)),
             "second": stage.second("sh", "PID 9"),
-            "pts": stage.PTS,
-            "on pts": Arrow([(470, 275), (502, 275)]),
         }
         self._frame(
             "5.8 env",
@@ -326,6 +321,19 @@ class _Film:
                 ),
                 "record": stage.record("PID, start", "boot id", "variables"),
             },
+        )
+        self._frame(
+            "5.9 terminal",
+            "A terminal of the container's own, its master outside.",
+            "New: with -t the process has a terminal pts/0 from the container's own devpts. The"
+            " master of that pair is in the hands of `mydocker exec`, outside, which copies keys"
+            " and output to and fro and keeps the caller's terminal raw meanwhile.",
+            adds={
+                "command": stage.command("mydocker exec -it"),
+                "pts": stage.PTS,
+                "on pts": Arrow([(470, 275), (502, 275)]),
+            },
+            without=["command"],
         )
 
     def _isolation(self) -> None:

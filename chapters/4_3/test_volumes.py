@@ -460,7 +460,7 @@ def test_a_link_in_the_image_is_followed_in_the_container(mydocker, tmp_path, fo
         "parent": "/real",
         "dangling": "/not/there/yet",
     }
-    import_image(mydocker, tmp_path, "linked", links)
+    lay_image(mydocker, tmp_path, "linked", links)
     call = run(mydocker, f"cat {there}/file", f"{folder}:{place}", image="linked")
     expect(call, status=0, out="of the host\n", err="")
 
@@ -475,7 +475,7 @@ def test_a_link_in_the_image_is_not_followed_on_the_host(mydocker, tmp_path, fol
     (private / "secret").write_text("secret\n")
     before = mydocker.host.mountinfo()
     links = {"out": str(private), "up": f"../../../../../..{other}", "config": "/etc"}
-    import_image(mydocker, tmp_path, "linked", links)
+    lay_image(mydocker, tmp_path, "linked", links)
     volumes = (f"{folder}:/out", f"{folder}:/up/made", f"{folder}:/config")
     script = f"""cat {private}/file {other}/made/file /etc/file
         test -e {private}/secret || echo hidden; {STAY}"""
@@ -515,7 +515,7 @@ def test_the_order_is_that_of_the_real_places(mydocker, tmp_path, folder):
     """/a-link lies in /a/b, by way of a link. What counts is where a volume really comes to lie."""
     outer = tmp_path / "outer"
     (outer / "in").mkdir(parents=True)
-    import_image(mydocker, tmp_path, "linked", {"a-link": "/a/b/in"})
+    lay_image(mydocker, tmp_path, "linked", {"a-link": "/a/b/in"})
     for volumes in ((f"{folder}:/a-link", f"{outer}:/a/b"), (f"{outer}:/a/b", f"{folder}:/a-link")):
         call = run(mydocker, "cat /a/b/in/file", *volumes, image="linked")
         expect(call, status=0, out="of the host\n", err="")
@@ -750,7 +750,7 @@ def test_a_volume_in_proc_is_refused(mydocker, tmp_path, folder, place):
 def test_a_link_to_what_is_refused_is_refused(mydocker, tmp_path, folder, name):
     """Where a volume comes to lie is what counts, and not how it is spelled."""
     links = {"to-proc": "/proc", "to-root": "usr/..", "good": "/usr"}
-    import_image(mydocker, tmp_path, "linked", links)
+    lay_image(mydocker, tmp_path, "linked", links)
     good = run(mydocker, "cat /usr/file", f"{folder}:/good", image="linked")
     expect(good, status=0, out="of the host\n")
     missing = tmp_path / "missing"
@@ -764,7 +764,7 @@ def test_a_link_to_what_is_refused_is_refused(mydocker, tmp_path, folder, name):
 def test_a_loop_of_links_is_refused(mydocker, tmp_path, folder):
     """/loop leads to /round, and that to /loop. Whoever follows them never ends."""
     links = {"loop": "/round", "round": "loop", "self": "self/x", "good": "/place"}
-    import_image(mydocker, tmp_path, "linked", links)
+    lay_image(mydocker, tmp_path, "linked", links)
     good = run(mydocker, "cat /place/file", f"{folder}:/good", image="linked")
     expect(good, status=0, out="of the host\n")
     for place in ("/loop", "/round/below", "/self"):
@@ -887,8 +887,8 @@ def listing(top: Path) -> dict[str, str | None]:
     return found
 
 
-def import_image(mydocker: Mydocker, directory: Path, name: str, links: dict[str, str]) -> None:
-    """Import an image: busybox, a directory /real/place, and symbolic links."""
+def lay_image(mydocker: Mydocker, directory: Path, name: str, links: dict[str, str]) -> None:
+    """Make an image: busybox, a directory /real/place, and symbolic links."""
     tar = directory / f"{name}.tar"
     with tarfile.open(tar, "w") as archive:
         archive.add(mydocker.root / "images" / "busybox", ".")
@@ -900,7 +900,7 @@ def import_image(mydocker: Mydocker, directory: Path, name: str, links: dict[str
             member = tarfile.TarInfo(path)
             member.type, member.linkname = tarfile.SYMTYPE, target
             archive.addfile(member)
-    expect(mydocker("import", str(tar), name), status=0)
+    mydocker.lay_image(tar, name)
 
 
 @contextlib.contextmanager

@@ -189,6 +189,10 @@ class Engine(ABC):
     def _take(self, image: Path) -> None:
         self._must("import", str(image), "busybox")
 
+    def lay_image(self, tar: Path, name: str) -> None:
+        """Make an image of a tar file."""
+        self._must("import", str(tar), name)
+
     def put(self, files: Path) -> None:
         """Add files to the image `busybox`, at their own paths."""
         packed = io.BytesIO()

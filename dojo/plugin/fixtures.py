@@ -40,6 +40,9 @@ class EngineUnderTest(Mydocker):
         self.engine.put(self.root.parent / "files")
         return path
 
+    def lay_image(self, tar: Path, name: str) -> None:
+        self.engine.lay_image(tar, name)
+
     def notice(self) -> None:
         """It is told by what minded the container, and its `ps` then knows."""
         self.host.until(self.engine.knows_what_lives)

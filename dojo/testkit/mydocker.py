@@ -8,7 +8,7 @@ from pathlib import Path
 from dojo import clone
 from dojo.scratch import Call, Moment, Running, ScratchHost, leaks
 from dojo.scratch.typed import show_call
-from dojo.testkit import program
+from dojo.testkit import program, rootfs
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 IMAGE = "root/images/busybox"  # in what is laid out for a test
@@ -148,6 +148,12 @@ class Mydocker:
             place.chmod(mode)
         self.new = self.new.with_files([self.root.parent / "files"])
         return str(path)
+
+    def lay_image(self, tar: Path, name: str) -> None:
+        """Make an image of a tar file without the program under test, whose `import` is 4.5's."""
+        directory = self.root / "images" / name
+        directory.mkdir()
+        rootfs.unpack(tar, directory)
 
     def another_root(self) -> dict[str, str]:
         """The environment for a second container at the same time, with the same images.

@@ -23,7 +23,7 @@ CATALOGUE = Catalogue(clone.here())
 DOUBLES = clone.here().root / "tests" / "doubles"
 SOURCE = DOUBLES / "mydocker.c"
 CANNOT = tomllib.loads((DOUBLES / "cannot.toml").read_text())
-CHAPTERS = ("3.1", "3.2", "3.3", "4.1", "4.2")
+CHAPTERS = ("3.1", "3.2", "3.3", "4.1", "4.2", "4.5")
 
 
 def what_goes_into(number: str) -> list[Path]:

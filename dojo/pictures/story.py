@@ -132,15 +132,13 @@ class _Film:
         self._frame(
             "4.1 busybox",
             "The image is the root. No path leads to the host's files any more.",
-            "New: below /var/lib/mydocker lies the image, busybox.tar and the directory"
-            " images/busybox/ that it was unpacked to. By pivot_root this directory is the"
-            " container's /. A proc is mounted on /proc, a read-only sysfs on /sys, a tmpfs on"
-            " /dev. The host's files lie outside, and the way to them is cut.",
+            "New: below /var/lib/mydocker lies the image, the directory images/busybox/. By"
+            " pivot_root this directory is the container's /. A proc is mounted on /proc, a"
+            " read-only sysfs on /sys, a tmpfs on /dev. The host's files lie outside, and the way"
+            " to them is cut.",
             adds={
                 "disk": stage.DISK,
                 "image": stage.image("read-only"),
-                "tar": stage.TAR,
-                "unpacked": stage.UNPACKED,
                 "what root is": stage.below_root("pivot_root", 512),
                 "root": stage.root(),
                 "proc": stage.mount(0, "proc", "/proc"),
@@ -197,6 +195,24 @@ class _Film:
                 "new image": stage.NEW_TAR,
             },
         )
+        self._frame(
+            "4.5 store",
+            "A tar file becomes an image, whole or not at all.",
+            "New: `mydocker import` reads a tar file, looks at every member, and writes"
+            " images/busybox.tar, which appears as a whole or not at all. images/busybox/ is what"
+            " it was unpacked to. Containers of the image before it go on with the old files.",
+            adds={
+                "command": stage.command("mydocker", "import"),
+                "writes": Arrow(
+                    [(90, 298), (90, 590), (270, 590), (270, 614), (545, 614), (545, 608)],
+                    ["as a whole, or not"],
+                    (180, 580),
+                ),
+                "tar": stage.TAR,
+                "unpacked": stage.UNPACKED,
+            },
+            without=["commit reads"],
+        )
 
     def _part_5(self) -> None:
         self._frame(
@@ -212,7 +228,7 @@ class _Film:
                 "first": stage.first("httpd"),
                 "no tie": Arrow([(120, 152), (120, 176)], cut=(120, 163)),
             },
-            without=["command", "commit reads", "writes", "starts"],
+            without=["command", "writes", "starts"],
         )
         self._frame(
             "5.2 ps",

@@ -49,7 +49,7 @@ def main() -> None:
         "check-red": check_red,
         "check-green": check_green,
         "status": status,
-        **{f"xray-{number}": xray for number in ("3.1", "4.2", "5.8")},
+        **{f"xray-{number}": xray for number in ("3.1", "4.2", "5.9")},
         **dict.fromkeys(PAGES, page),
     }
     try:

@@ -17,7 +17,7 @@ import pytest
 
 from dojo.clone import Clone
 from dojo.errors import KataError
-from dojo.testkit import root_tree, rootfs
+from dojo.testkit import busybox, root_tree, rootfs
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="root file systems are for Linux")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: owners, chroot")
@@ -52,7 +52,7 @@ class Machine:
         self.log = directory / "calls"
         self.said: list[str] = []
         monkeypatch.setenv("PATH", str(self.bin))
-        monkeypatch.setattr(rootfs, "_BIN_BUSYBOX", str(self.bin / "busybox"))
+        monkeypatch.setattr(busybox, "_BIN_BUSYBOX", str(self.bin / "busybox"))
 
     @property
     def calls(self) -> list[str]:
@@ -219,7 +219,7 @@ def test_a_busybox_on_path_comes_before_apt_and_docker(clone: Clone, bare: Machi
 def test_bin_busybox_is_found_where_path_has_none(
     clone: Clone, bare: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rootfs, "_BIN_BUSYBOX", BUSYBOX)
+    monkeypatch.setattr(busybox, "_BIN_BUSYBOX", BUSYBOX)
     assert bare.ensure(clone).is_file()
 
 
@@ -363,7 +363,7 @@ def test_an_engine_that_cannot_pull_is_not_waited_for(clone: Clone, bare: Machin
 def test_an_engine_that_does_not_answer_is_given_up(
     clone: Clone, bare: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rootfs, "_DOCKER_SECONDS", 0.3)
+    monkeypatch.setattr(busybox, "_DOCKER_SECONDS", 0.3)
     bare.command("docker", f"sleep 61 & echo $! >{bare.bin}/sleeping; wait")
     begin = time.monotonic()
     with pytest.raises(KataError, match=r"docker version: no answer in 0.3 s"):

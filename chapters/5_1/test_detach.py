@@ -63,7 +63,7 @@ def test_it_returns_while_the_container_runs(mydocker):
 @task(1)
 def test_it_ends_with_0_whatever_the_command_does_later(mydocker):
     """The status of `run -d` says whether the container was started. Its end is another matter."""
-    start_detached(mydocker, "busybox", "sh", "-c", "exit 7")
+    detached(mydocker, "busybox", "sh", "-c", "exit 7")
     gone(mydocker)
 
 

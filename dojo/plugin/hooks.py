@@ -247,9 +247,12 @@ def check_what_is_left(item: pytest.Item, under_test: Mydocker) -> None:
     Without that, one forgotten directory would turn all tests red, and hide what they are about.
     The first test of a chapter is the one that tells, whatever it is about itself.
     """
-    hosts, made = item.stash[HOSTS], under_test.made
-    left = under_test.left_at_the_end(hosts.always_left())
-    if chapter_of(item) is not None and not _is_an_engine(item.config):
+    made = under_test.made
+    if chapter_of(item) is None or _is_an_engine(item.config):
+        left = under_test.left_at_the_end()
+    else:
+        hosts = item.stash[HOSTS]
+        left = under_test.left_at_the_end(hosts.always_left())
         if tells_of_any_run(item):
             plain = hosts.plain_runs(under_test.command)
             if any(plain.left) and not left:

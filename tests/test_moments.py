@@ -15,7 +15,7 @@ from dojo.course.steps import Steps
 from dojo.scratch import Moment, Running, ScratchHost, groups
 from dojo.teeth import proofs
 from dojo.teeth.runs import run_chapter
-from dojo.testkit import testing
+from dojo.testkit import crash_points
 from dojo.testkit.crash_points import beside, moments
 from tests.learners import require_lab
 
@@ -69,7 +69,9 @@ def test_there_are_no_more_than_asked_for_of_each_kind_one(
     program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What comes once, between much that is alike, is tried: and so is what comes after it."""
-    monkeypatch.setattr(testing, "examples", lambda usual, least: usual)  # fewer where it is slow
+    monkeypatch.setattr(
+        crash_points, "examples", lambda usual, least: usual
+    )  # fewer where it is slow
     numbers = []
     renames = "os.rename('{folder}/0', '{folder}/new')"
     for moment in moments(5):

@@ -21,7 +21,7 @@ from dojo.course.steps import Steps
 from dojo.errors import KataError
 from dojo.scratch import Call, Process, Running, ScratchHost, groups
 from dojo.testkit import machine, rootfs
-from dojo.xray import command, finding, kernel, layers, network, picture
+from dojo.xray import command, descriptors, finding, kernel, layers, network, picture
 from tests.learners import require_lab
 from tests.test_lab_portability import ELSEWHERE
 
@@ -569,7 +569,7 @@ QUESTIONS: list[tuple[Any, str]] = [
     (kernel, "namespaces"),
     (kernel, "mounts"),
     (kernel, "rights"),
-    (kernel, "descriptors"),
+    (descriptors, "descriptors"),
     (kernel, "environment_of"),
     (kernel, "hostname"),
     (network, "interfaces"),

@@ -7,19 +7,15 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from dojo.callers import wait_for_children
 from dojo.clone import here
-from dojo.contributing import UNTOUCHED, pictures, site, steps, teeth, test, wrong
+from dojo.contributing import UNTOUCHED, pictures, site, steps, steps_of, teeth, test, wrong
 from dojo.course.catalogue import Catalogue
-from dojo.course.chosen import chosen as chosen_chapters
+from dojo.course.chosen import chosen_chapters
 from dojo.errors import KataError
-
-if TYPE_CHECKING:
-    from dojo.course.steps import Steps
 
 USAGE = 2
 STOPPED = 130
@@ -159,7 +155,7 @@ def diff(chapter: str, task: int | None) -> None:
     from dojo.learner import reading
 
     catalogue = Catalogue(here())
-    reading.diff(_steps(catalogue), catalogue.chapter(chapter), task)
+    reading.diff(steps_of(catalogue), catalogue.chapter(chapter), task)
 
 
 @kata.command()
@@ -172,7 +168,7 @@ def goto(chapter: str, task: int) -> None:
     from dojo.screens import command
 
     catalogue = Catalogue(here())
-    arrival = learning.goto(catalogue, _steps(catalogue), catalogue.chapter(chapter), task)
+    arrival = learning.goto(catalogue, steps_of(catalogue), catalogue.chapter(chapter), task)
     progress.update(catalogue.clone, lambda known: known.gone_to(catalogue, arrival.chapter))
     if arrival.saved:
         click.echo(f"What was there is saved on branch {arrival.saved}.")
@@ -198,7 +194,7 @@ def tags() -> None:
     from dojo.course.tags import make_tags
 
     catalogue = Catalogue(here())
-    for name, outcome in make_tags(catalogue, _steps(catalogue)):
+    for name, outcome in make_tags(catalogue, steps_of(catalogue)):
         click.echo(f"{name}: {outcome}")
 
 
@@ -302,12 +298,6 @@ def xray(
     from dojo.xray import command
 
     command.show(container, screens.console(), as_json, live, svg, html)
-
-
-def _steps(catalogue: Catalogue) -> "Steps":
-    from dojo.course.steps import Steps
-
-    return Steps(catalogue)
 
 
 for command in (test, steps, wrong, teeth, pictures, site):

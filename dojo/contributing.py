@@ -13,7 +13,7 @@ import click
 
 from dojo.clone import here
 from dojo.course.catalogue import Catalogue
-from dojo.course.chosen import chosen as chosen_chapters
+from dojo.course.chosen import chosen_chapters
 from dojo.errors import KataError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def steps_list(chapters: tuple[str, ...]) -> None:
 
     catalogue = Catalogue(here())
     chosen = chosen_chapters(catalogue, chapters) if chapters else catalogue.chapters
-    reading.list_steps(screens.console(), _steps(catalogue), chosen)
+    reading.list_steps(screens.console(), steps_of(catalogue), chosen)
 
 
 @steps.command("open")
@@ -73,7 +73,7 @@ def steps_rebase(branch: str) -> None:
 def steps_verify() -> None:
     """Prove that patches and solutions/mydocker/ agree to the byte."""
     catalogue = Catalogue(here())
-    problems = _steps(catalogue).verify()
+    problems = steps_of(catalogue).verify()
     for problem in problems:
         click.echo(f"kata: {problem}", err=True)
     if problems:
@@ -121,7 +121,7 @@ def _tell_changes(paths: Sequence[str]) -> None:
         click.echo("Nothing has changed.")
 
 
-def _steps(catalogue: Catalogue) -> "Steps":
+def steps_of(catalogue: Catalogue) -> "Steps":
     from dojo.course.steps import Steps
 
     return Steps(catalogue)
@@ -130,7 +130,7 @@ def _steps(catalogue: Catalogue) -> "Steps":
 def _editor() -> "Editor":
     from dojo.course.editor import Editor
 
-    return Editor(_steps(Catalogue(here())))
+    return Editor(steps_of(Catalogue(here())))
 
 
 @click.group(invoke_without_command=True)

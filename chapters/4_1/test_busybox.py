@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from dojo import clone
-from dojo.scratch import Call, Moment, Running
 from dojo.testkit import rootfs
 from dojo.testkit.callers import in_a_chroot
 from dojo.testkit.containers import drawn, first_process, started
-from dojo.testkit.crash_points import moments
+from dojo.testkit.crash_points import killed_at, moments
 from dojo.testkit.mydocker import Mydocker
 from dojo.testkit.readings import mounts_in
 from dojo.testkit.testing import check, expect, needs, ours, task, vm
@@ -461,14 +460,3 @@ def unchanged(before, image: Path) -> None:
 
 def lines(found: list[str]) -> str:
     return "\n".join(found[:10])
-
-
-def killed_at(moment: Moment, running: Running) -> Call:
-    """Kill it at a moment of its work and of what it started. It may have ended before."""
-    host = running.host
-    with moment:
-        running.kill()
-    call = running.wait()
-    left = host.until(lambda: not host.processes()) or host.processes()
-    check(left is True, "no process is left", left, call)
-    return call

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from dojo import clone
-from dojo.scratch import Call, Moment, Running
+from dojo.scratch import Moment
 from dojo.testkit import rootfs
 from dojo.testkit.callers import (
     CALLERS,
@@ -28,7 +28,7 @@ from dojo.testkit.callers import (
     tells_what_it_cannot_print,
 )
 from dojo.testkit.containers import end, started
-from dojo.testkit.crash_points import beside, moments
+from dojo.testkit.crash_points import beside, killed_at, moments
 from dojo.testkit.mydocker import Mydocker
 from dojo.testkit.readings import first_words
 from dojo.testkit.testing import check, expect, guard, needs, ours, task, vm
@@ -900,17 +900,6 @@ def as_before(before, images: Path) -> None:
 
 def lines(found: list[str]) -> str:
     return "\n".join(found[:10])
-
-
-def killed_at(moment: Moment, running: Running) -> Call:
-    """Kill it at a moment of its work and of what it started. It may have ended before."""
-    host = running.host
-    with moment:
-        running.kill()
-    call = running.wait()
-    left = host.until(lambda: not host.processes()) or host.processes()
-    check(left is True, "no process is left", left, call)
-    return call
 
 
 @contextlib.contextmanager

@@ -33,13 +33,15 @@ from dojo.testkit.containers import (
     end_detached,
     end_process,
     minder_of,
+    nothing_beside,
+    process_called,
     showed,
     started,
     wait_for_text,
 )
 from dojo.testkit.crash_points import moments
 from dojo.testkit.mydocker import Mydocker
-from dojo.testkit.readings import number_in, type_ctrl_c
+from dojo.testkit.readings import number_in, state_of, type_ctrl_c
 from dojo.testkit.records import listed
 from dojo.testkit.testing import check, examples, expect, guard, needs, ours, task, vm
 
@@ -594,7 +596,7 @@ def test_a_first_process_that_nobody_has_waited_for_has_ended(mydocker, tmp_path
         minder = minder_of(mydocker, first)
         os.kill(minder.pid, signal.SIGSTOP)
         os.kill(first.pid, signal.SIGKILL)
-        mydocker.host.until(lambda: state_of(first) == "Z")
+        mydocker.host.until(lambda: state_of(first.pid) == "Z")
         refused(mydocker, tmp_path, "box")
         os.kill(minder.pid, signal.SIGCONT)
 
@@ -624,7 +626,7 @@ def test_a_pid_that_is_used_again_is_not_joined(mydocker, tmp_path):
     first = container_process(mydocker)
     # So that nobody writes down that it has ended.
     os.kill(minder_of(mydocker, first).pid, signal.SIGKILL)
-    mydocker.host.until(lambda: state_of(first) is None)
+    mydocker.host.until(lambda: state_of(first.pid) == "")
     stranger, process = stranger_with_pid(mydocker, first.inner)
     refused(mydocker, tmp_path, "box")
     os.kill(process.pid, signal.SIGKILL)
@@ -740,45 +742,6 @@ def namespaces_of(pid: int) -> dict[str, str]:
     """The numbers of a process's namespaces: {"uts": "uts:[4026531838]", …}."""
     names = (name for name in os.listdir(f"/proc/{pid}/ns") if "_for_children" not in name)
     return {name: os.readlink(f"/proc/{pid}/ns/{name}") for name in names}
-
-
-def inside(mydocker: Mydocker) -> list[Process]:
-    """All processes that are in some container, as far as they have not ended."""
-    there = mydocker.host.processes()
-    return [process for process in there if len(process.pids) > 2]
-
-
-def nothing_beside(mydocker: Mydocker, first: Process) -> None:
-    """Expect that there is PID 1 in the container and nothing else, not even a zombie."""
-    __tracebackhide__ = True
-
-    def others() -> list[str]:
-        return [str(process) for process in inside(mydocker) if process.pid != first.pid]
-
-    mydocker.host.until(lambda: not others())
-    check(not others(), "no process in the container beside its PID 1", "; ".join(others()))
-
-
-def process_called(mydocker: Mydocker, command: str, running: Running) -> Process:
-    """The process in a container that has this command line. It is waited for."""
-    __tracebackhide__ = True
-
-    def found() -> list[Process]:
-        return [process for process in inside(mydocker) if process.command == command]
-
-    if not mydocker.host.until(found):
-        call = running.stop()
-        check(False, f"a process `{command}` in the container", "no such process", call)
-    return found()[0]
-
-
-def state_of(process: Process) -> str | None:
-    """What the process does, a letter as in `ps`; None if it is gone."""
-    try:
-        stat = Path(f"/proc/{process.pid}/stat").read_text()
-    except OSError:
-        return None
-    return stat.rpartition(")")[2].split()[0]
 
 
 def stranger_with_pid(mydocker: Mydocker, inner: int) -> tuple[Running, Process]:

@@ -6,7 +6,6 @@ import select
 import signal
 import struct
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -17,10 +16,13 @@ from dojo.testkit.containers import (
     container_processes,
     detached,
     end_process,
+    nothing_beside,
+    process_called,
     showed,
     started,
 )
 from dojo.testkit.mydocker import Mydocker
+from dojo.testkit.readings import state_of
 from dojo.testkit.testing import check, expect, guard, ours, task, vm
 
 STAY = ("sleep", "1000")
@@ -200,11 +202,11 @@ def test_a_shell_has_job_control(mydocker, verb):
         running.type(b"\x1a")
         showed(running, b"Stopped")
         running.type(b"fg\n")
-        goes_on = mydocker.host.until(lambda: state_of(job) == "S")
-        check(goes_on, f"`fg` goes on with {job}: state S", f"state {state_of(job)}")
+        goes_on = mydocker.host.until(lambda: state_of(job.pid) == "S")
+        check(goes_on, f"`fg` goes on with {job}: state S", f"state {state_of(job.pid)}")
         running.type(b"\x03")
-        ended = mydocker.host.until(lambda: state_of(job) is None)
-        check(ended, f"Ctrl-C ends {job}", f"it is there, in state {state_of(job)}")
+        ended = mydocker.host.until(lambda: state_of(job.pid) == "")
+        check(ended, f"Ctrl-C ends {job}", f"it is there, in state {state_of(job.pid)}")
         running.type(b"exit 7\n")
         call = expect(running.wait(), status=7)
     check("job control" not in call.text, "no complaint of the shell's", call.text, call)
@@ -398,42 +400,3 @@ def resize(running: Running, rows: int, columns: int) -> None:
 
     with terminal_of(running) as terminal:
         fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-
-
-def inside(mydocker: Mydocker) -> list[Process]:
-    """All processes that are in some container, as far as they have not ended."""
-    there = mydocker.host.processes()
-    return [process for process in there if len(process.pids) > 2]
-
-
-def nothing_beside(mydocker: Mydocker, first: Process) -> None:
-    """Expect that there is PID 1 in the container and nothing else, not even a zombie."""
-    __tracebackhide__ = True
-
-    def others() -> list[str]:
-        return [str(process) for process in inside(mydocker) if process.pid != first.pid]
-
-    mydocker.host.until(lambda: not others())
-    check(not others(), "no process in the container beside its PID 1", "; ".join(others()))
-
-
-def process_called(mydocker: Mydocker, command: str, running: Running) -> Process:
-    """The process in a container that has this command line. It is waited for."""
-    __tracebackhide__ = True
-
-    def found() -> list[Process]:
-        return [process for process in inside(mydocker) if process.command == command]
-
-    if not mydocker.host.until(found):
-        call = running.stop()
-        check(False, f"a process `{command}` in the container", "no such process", call)
-    return found()[0]
-
-
-def state_of(process: Process) -> str | None:
-    """What the process does, a letter as in `ps`; None if it is gone."""
-    try:
-        stat = Path(f"/proc/{process.pid}/stat").read_text()
-    except OSError:
-        return None
-    return stat.rpartition(")")[2].split()[0]

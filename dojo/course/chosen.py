@@ -6,7 +6,7 @@ from dojo.course import progress
 from dojo.course.catalogue import Catalogue, Chapter
 
 
-def chosen(catalogue: Catalogue, typed: Sequence[str]) -> tuple[Chapter, ...]:
+def chosen_chapters(catalogue: Catalogue, typed: Sequence[str]) -> tuple[Chapter, ...]:
     """The chapters that were typed, in their order; or the one the learner is at, or the last."""
     if typed:
         wanted = {catalogue.chapter(word) for word in typed}

@@ -14,8 +14,6 @@ from dojo.learner.run import Request, Run
 from dojo.screens import command, counted, lesson, next_steps, of, own_mydocker, say
 from dojo.testkit.symptoms import in_common
 
-# Telling -------------------------------------------------------------------------------------
-
 
 @dataclass(frozen=True)
 class Report:

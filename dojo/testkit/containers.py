@@ -161,6 +161,36 @@ def container_processes(mydocker: "Mydocker", identity: str | None = None) -> li
     ]
 
 
+def processes_inside(mydocker: "Mydocker") -> list[Process]:
+    """All processes that are in some container, as far as they have not ended."""
+    there = mydocker.host.processes()
+    return [process for process in there if len(process.pids) > 2]
+
+
+def nothing_beside(mydocker: "Mydocker", first: Process) -> None:
+    """Expect that there is PID 1 in the container and nothing else, not even a zombie."""
+    __tracebackhide__ = True
+
+    def others() -> list[str]:
+        return [str(process) for process in processes_inside(mydocker) if process.pid != first.pid]
+
+    mydocker.host.until(lambda: not others())
+    check(not others(), "no process in the container beside its PID 1", "; ".join(others()))
+
+
+def process_called(mydocker: "Mydocker", command: str, running: Running) -> Process:
+    """The process in a container that has this command line. It is waited for."""
+    __tracebackhide__ = True
+
+    def found() -> list[Process]:
+        return [process for process in processes_inside(mydocker) if process.command == command]
+
+    if not mydocker.host.until(found):
+        call = running.stop()
+        check(False, f"a process `{command}` in the container", "no such process", call)
+    return found()[0]
+
+
 def end_detached(mydocker: "Mydocker", identity: str | None = None) -> None:
     """End a container that lives on by killing its PID 1, as `container_process` finds it.
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dojo.scratch import Call, Moment, Running
-from dojo.testkit.testing import examples
+from dojo.testkit.testing import check, examples
 
 if TYPE_CHECKING:
     from dojo.testkit.mydocker import Mydocker
@@ -62,3 +62,14 @@ def as_far_as_it_can(mydocker: "Mydocker", *words: str, **more: Any) -> Running:
     running = mydocker.start(*words, **more, moment=moment)
     with moment:
         return running
+
+
+def killed_at(moment: Moment, running: Running) -> Call:
+    """Kill it at a moment of its work and of what it started. It may have ended before."""
+    host = running.host
+    with moment:
+        running.kill()
+    call = running.wait()
+    left = host.until(lambda: not host.processes()) or host.processes()
+    check(left is True, "no process is left", left, call)
+    return call

@@ -7,7 +7,6 @@ beside what was run, what came out and what was expected.
 
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,10 +14,6 @@ from dojo.rows import laid_out, readable
 from dojo.scratch import Call
 from dojo.scratch.calls import describe_status, show
 from dojo.testkit import machine
-
-if TYPE_CHECKING:
-    pass
-
 
 guard = pytest.mark.guard
 ours = pytest.mark.ours

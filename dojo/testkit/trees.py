@@ -30,9 +30,6 @@ SECOND = 1_000_000_000  # in nanoseconds
 SLACK_SECONDS = 2  # between doing a thing in one place and doing it in the other
 
 
-# What a tree is ------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Entry:
     """One file of a tree, of whatever kind.

@@ -11,8 +11,6 @@ from pathlib import Path
 from dojo.testkit.operations import CHANGES, HOLD, Operation, set_xattr, short, write
 from dojo.testkit.trees import SECOND, describe, differences, identity_of, show, xattrs
 
-# In two places at once -----------------------------------------------------------------------
-
 
 @dataclass(frozen=True)
 class Held:

@@ -10,8 +10,6 @@ from rich.terminal_theme import TerminalTheme
 from dojo.xray.drawing import WIDTH, Picture
 from dojo.xray.picture import Xray
 
-# Pictures ----------------------------------------------------------------------------------------
-
 # Background, foreground, then the eight colours of a terminal and their bright ones.
 THEME = TerminalTheme(
     (24, 26, 34),

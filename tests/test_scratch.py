@@ -99,6 +99,33 @@ def test_a_disk_of_the_machine_does_not_become_read_only(host: ScratchHost, tmp_
     assert shell(host, own).status == 0
 
 
+def test_a_disk_with_the_number_of_one_that_is_gone_is_not_the_machines(
+    request: pytest.FixtureRequest, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A device number is given anew when what had it was unmounted."""
+    require_lab(request)
+    require_guard()
+    old = tmp_path_factory.mktemp("old")
+    subprocess.run(["mount", "-t", "tmpfs", "none", old], check=True)
+    number = os.stat(old).st_dev
+    host = ScratchHost(next(groups.unique_names()), writable=[tmp_path])
+    try:
+        subprocess.run(["umount", old], check=True)
+        script = f"""
+            cd {tmp_path} || exit
+            for each in $(seq 500); do
+                mkdir $each && mount -t tmpfs none $each || exit
+                [ $(stat -c %d $each) != {number} ] || exec mount -o remount,ro $each
+            done
+            echo >&2 "the number was not given anew"
+            exit 1
+        """
+        call = shell(host, script)
+        assert (call.status, call.errors) == (0, "")
+    finally:
+        host.close()
+
+
 def test_a_program_that_is_held_up_is_guarded_too(host: ScratchHost) -> None:
     require_guard()
     moment = Moment(0)

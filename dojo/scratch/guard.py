@@ -38,7 +38,6 @@ class Guard:
         self.refused: list[str] = []
         self._kinds = {line.split()[-1] for line in _lines("/proc/filesystems")}
         self._groups = [set(options.split(",")) for options in groups]
-        self._devices = {line.split()[2] for line in _lines("/proc/self/mountinfo")}
 
     def begin(self) -> int:
         """Answer from now on. Returns a socket for the listener of the programs."""
@@ -90,13 +89,18 @@ class Guard:
 
     def _why_no_remount(self, pid: int, directory: int, path: str, flags: int) -> str:
         mount = _mount_at(pid, directory, path)
-        if mount is None or mount[2] not in self._devices:
+        if mount is None or mount[2] not in _devices_of_the_machine():
             return ""
         if not flags & MS_BIND:
             return f"remount of {path}: without MS_BIND, it is one of all mounts of that disk"
         if not flags & MS_RDONLY and "ro" in mount[5].split(","):
             return f"remount of {path}: these files of the machine would be writable"
         return ""
+
+
+def _devices_of_the_machine() -> set[str]:
+    """The device numbers of what is mounted now: a number that is free again is given anew."""
+    return {line.split()[2] for line in _lines("/proc/self/mountinfo")}
 
 
 def _mount_at(pid: int, directory: int, path: str) -> list[str] | None:

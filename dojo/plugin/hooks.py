@@ -321,6 +321,7 @@ def pytest_runtest_makereport(
         under_test = item.stash.get(RUN, None)
         report.user_properties += [("chapter", chapter.number), ("task", number)]
         report.user_properties += [("lab", lab.name())]
+        report.user_properties += [("guard", item.get_closest_marker("guard") is not None)]
         if call.when == "call" and not report.skipped:
             draws.end(item, clone.here(), report.passed)
         if report.failed and call.excinfo is not None:

@@ -16,10 +16,15 @@ SECONDS = 1200
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one test ended: "passed", "failed", "skipped" or "error", and what it said."""
+    """How one test ended: "passed", "failed", "skipped" or "error", and what it said.
+
+    task: the number of the task that it belongs to. guard: whether it may pass before that.
+    """
 
     result: str
     message: str
+    task: int = 0
+    guard: bool = False
 
 
 def run_chapter(
@@ -63,10 +68,12 @@ def run_tests(
 
 
 def outcome_of(case: ElementTree.Element) -> Outcome:
+    about = {each.attrib["name"]: each.attrib["value"] for each in case.iter("property")}
+    task, guard = int(about.get("task", 0)), about.get("guard") == "True"
     for tag, result in (("error", "error"), ("failure", "failed"), ("skipped", "skipped")):
         for child in case.iter(tag):
-            return Outcome(result, child.text or child.attrib.get("message", ""))
-    return Outcome("passed", "")
+            return Outcome(result, child.text or child.attrib.get("message", ""), task, guard)
+    return Outcome("passed", "", task, guard)
 
 
 def first_failure(chapter: Chapter, state: Path, directory: Path, workers: int) -> str | None:

@@ -144,9 +144,9 @@ static _Noreturn void become(char **command, int parent) {
 /* The parent: it stays outside, and minds the container ---------------------------------------- */
 
 /* Hand signals on until the child has ended. Returns the status to end with. */
-static int mind(pid_t child, const sigset_t *minded) {
+static int mind(pid_t child, const sigset_t *awaited) {
     for (int status;;) {
-        int number = sigwaitinfo(minded, NULL);
+        int number = sigwaitinfo(awaited, NULL);
         if (number == SIGTERM || number == SIGINT || number == SIGHUP)
             kill(child, number);
         else if (number == SIGCHLD && waitpid(child, &status, WNOHANG) == child)
@@ -156,11 +156,11 @@ static int mind(pid_t child, const sigset_t *minded) {
 
 static int run(char **command) {
     int alive[2];
-    sigset_t minded;
-    sigemptyset(&minded);
+    sigset_t awaited;
+    sigemptyset(&awaited);
     for (const int *each = (int[]){SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGTTOU, 0}; *each; each++)
-        sigaddset(&minded, *each);
-    must("sigprocmask", sigprocmask(SIG_SETMASK, &minded, NULL));
+        sigaddset(&awaited, *each);
+    must("sigprocmask", sigprocmask(SIG_SETMASK, &awaited, NULL));
     must("pipe", pipe2(alive, O_CLOEXEC));
 
     must("unshare", unshare(CLONE_NEWPID)); /* whose PID 1 is the next child */
@@ -169,7 +169,7 @@ static int run(char **command) {
         close(alive[1]);
         become(command, alive[0]);
     }
-    int status = mind(child, &minded);
+    int status = mind(child, &awaited);
     if (tty)
         tcsetpgrp(STDIN_FILENO, getpgrp()); /* the caller is in the foreground again */
     return status;

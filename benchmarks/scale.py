@@ -10,7 +10,7 @@ is measured what there is:
     one more    how long it takes to start one more, while so many run
     ps          how long `ps` takes that shows all of them
     python      how long Python takes to start and end, for comparison: it is in each of the others
-    RSS, dirty  the memory of a minder, the process that stays with a container: all that it has in
+    RSS, dirty  the memory of a monitor, the process that stays with a container: all that it has in
                 memory, and the part that is its own, /proc/PID/smaps_rollup; the greatest of all
     rm -f       how long one `rm -f` takes that removes all, and how long that is for each
 
@@ -57,7 +57,7 @@ CALL_SECONDS = 300.0  # a command that takes longer hangs
 END_SECONDS = 10.0
 KIB = 1 << 10
 
-# What is expected: milliseconds of `ps` with 500 containers, MiB of a minder.
+# What is expected: milliseconds of `ps` with 500 containers, MiB of a monitor.
 PS_MOST, RSS_MOST, DIRTY_MOST = 100.0, 12.0, 5.0
 
 
@@ -73,7 +73,7 @@ PS_MOST, RSS_MOST, DIRTY_MOST = 100.0, 12.0, 5.0
 @click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Draw curves in FILE.")
 @click.option("--smoke", is_flag=True, help="Few containers, few rounds, to see that it works.")
 def main(counts: str, rounds: int, svg: Path | None, smoke: bool) -> None:
-    """Time the commands of the runtime with many containers, and weigh their minders."""
+    """Time the commands of the runtime with many containers, and weigh their monitors."""
     if os.geteuid() != 0:
         sys.exit("benchmarks/scale.py: containers need root: sudo .venv/bin/python …")
     # Else each start would compile what it imports; what is compiled goes with the directory.
@@ -145,7 +145,7 @@ class Runtime:
     started: set[str] = field(default_factory=set)
 
     def start(self) -> str:
-        """Start a container that sleeps. Returns its id."""
+        """Start a container that sleeps. Returns its ID."""
         identity = self("run", "-d", "--rm", *SLEEP).strip()
         self.started.add(identity)
         return identity
@@ -225,7 +225,7 @@ def remove_all(mydocker: Runtime) -> None:
         except KataError as error:
             print(f"benchmarks/scale.py: rm -f: {error}", file=sys.stderr)
     for record in records:
-        for process in (record.process, record.minder):  # a minder cleans up when the other ends
+        for process in (record.process, record.monitor):  # a monitor cleans up when the other ends
             if process:
                 process.kill()
     identities = {*mydocker.started, *(record.identity for record in records)}
@@ -282,14 +282,14 @@ class Record:
 
     name: str
     identity: str
-    minder: Process
+    monitor: Process
     process: Process | None
 
     @classmethod
     def read(cls, path: Path) -> "Record":
         found = json.loads(path.read_text())
         process = found["process"] and Process(**found["process"])
-        return cls(found["name"], found["id"], Process(**found["minder"]), process)
+        return cls(found["name"], found["id"], Process(**found["monitor"]), process)
 
 
 @functools.cache
@@ -306,7 +306,7 @@ def python_to_use() -> str:
 
 @dataclass(frozen=True)
 class Level:
-    """What was measured with so many containers: seconds, and bytes of each minder."""
+    """What was measured with so many containers: seconds, and bytes of each monitor."""
 
     count: int
     starts: list[float]
@@ -325,7 +325,7 @@ def measure(mydocker: Runtime, count: int, rounds: int) -> Level:
     if len(records) != count:
         raise KataError(f"{count} containers were started, there are {len(records)} records")
     more, ps, python = timed_in_rounds(mydocker, rounds)
-    weights = [weigh(record.minder.pid) for record in records]
+    weights = [weigh(record.monitor.pid) for record in records]
     if (shown := len(mydocker("ps", "-q").split())) != count:
         raise KataError(f"{count} containers run, ps shows {shown}")
     names = [record.name for record in records]
@@ -433,7 +433,7 @@ def judge(level: Level) -> None:
     """Say what was expected, and what came of it, with the most containers."""
     for what, curve, most in (
         ("ps", PS, PS_MOST),
-        ("the RSS of a minder", RSS, RSS_MOST),
+        ("the RSS of a monitor", RSS, RSS_MOST),
         ("what is private and dirty of it", DIRTY, DIRTY_MOST),
     ):
         verdict = "as expected" if curve.of(level) <= most else "MORE than expected"
@@ -455,7 +455,7 @@ def as_svg(levels: list[Level]) -> str:
     panels = [
         panel("start of one more, ms", {"each": every_start, "median": points(MORE, levels)}),
         panel("ps, ms", {"ps": points(PS, levels), "python alone": points(PYTHON, levels)}),
-        panel("memory of a minder, MiB", {c.name: points(c, levels) for c in (RSS, DIRTY)}),
+        panel("memory of a monitor, MiB", {c.name: points(c, levels) for c in (RSS, DIRTY)}),
         panel("rm -f of all, s", {"rm -f": points(REMOVAL, levels)}),
     ]
     width, height = PANEL_WIDTH + 2 * MARGIN, PANEL_HEIGHT + 2 * MARGIN

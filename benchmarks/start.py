@@ -390,9 +390,9 @@ def writers_of(place: Place, size: int) -> dict[str, Command]:
 def wait_for_end(record: dict[str, dict[str, int]]) -> None:
     """Wait until a container has ended, and all that it wrote is in its log."""
     with suppress(ProcessLookupError):
-        minder = os.pidfd_open(record["minder"]["pid"])
-        select.select([minder], [], [])
-        os.close(minder)
+        monitor = os.pidfd_open(record["monitor"]["pid"])
+        select.select([monitor], [], [])
+        os.close(monitor)
 
 
 # Measuring -----------------------------------------------------------------------------------

@@ -291,7 +291,7 @@ def xray(
 ) -> None:
     """Show what a container is made of, as the kernel has it.
 
-    CONTAINER is a PID, the beginning of an id, or a name. Without one: the only one there is, or
+    CONTAINER is a PID, the beginning of an ID, or a name. Without one: the only one there is, or
     a list.
     """
     from dojo import screens

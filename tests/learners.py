@@ -74,7 +74,7 @@ if "leave" in KNOWN and word != "--help":
 print(word if word in KNOWN else "what?")
 """
 
-# A scratch host and a root file system for every test take long, and few tests of `kata` need them.
+# A test host and a root file system for every test take long, and few tests of `kata` need them.
 WITHOUT_SCRATCH_HOSTS = """\
 import subprocess
 import sys

@@ -385,7 +385,7 @@ def test_a_program_that_runs_wild_at_its_start_is_ended(
 
 
 def nothing_is_left() -> bool:
-    """Wait until no scratch host of a check that has ended is there any more."""
+    """Wait until no test host of a check that has ended is there any more."""
     deadline = time.monotonic() + SECONDS
     while groups_of_nobody() and time.monotonic() < deadline:
         time.sleep(0.05)  # another test's check may be clearing away right now
@@ -393,17 +393,17 @@ def nothing_is_left() -> bool:
 
 
 def groups_of_nobody() -> list[Path]:
-    """The groups of scratch hosts whose maker lives no more."""
+    """The groups of test hosts whose maker lives no more."""
     return [group for maker, group in groups_of_hosts() if not Path("/proc", maker).exists()]
 
 
 def groups_of_ours() -> list[Path]:
-    """The groups of scratch hosts that this process has made: an engine's is here to stay."""
+    """The groups of test hosts that this process has made: an engine's is here to stay."""
     return sorted(group for maker, group in groups_of_hosts() if maker == str(os.getpid()))
 
 
 def groups_of_hosts() -> Iterator[tuple[str, Path]]:
-    """The PID of a scratch host's maker and a group of its own."""
+    """The PID of a test host's maker and a group of its own."""
     # os.walk copes with directories that vanish meanwhile, glob does not.
     for path, _, _ in os.walk("/sys/fs/cgroup"):
         if fnmatch(Path(path).name, "kata-*-*-*"):

@@ -35,7 +35,7 @@ def test_all_calls_are_shown_the_one_that_matters_in_full() -> None:
 
 def test_where_no_call_is_named_the_last_one_is_shown_in_full() -> None:
     made = [Made("a"), Made("b", 1, b"why")]
-    rows = with_calls([("found", "''"), ("expected", "an id")], made)
+    rows = with_calls([("found", "''"), ("expected", "an ID")], made)
     assert rows == [("earlier", "a (status 0)"), *made[1].call.rows(), *rows[-2:]]
     assert names(rows[-2:]) == ["found", "expected"]
     assert with_calls([("found", "x")], []) == [("found", "x")]
@@ -179,12 +179,12 @@ def test_learners_read_what_went_before_and_what_the_program_said(learner: Learn
         "  ran       mydocker run busybox 7",
     ]
     for name, command in {
-        "an id": "mydocker run -d busybox sleep",
+        "an ID": "mydocker run -d busybox sleep",
         "a check without a call": "mydocker run busybox two",
         "a program that does not say it": "mydocker run busybox ready",
         "a program that starts nothing": "mydocker run busybox ready",
     }.items():
         assert lessons[name][0] == f"  ran       {command}"
-        said = "(nothing)" if name == "an id" else "cannot "
+        said = "(nothing)" if name == "an ID" else "cannot "
         assert lessons[name][3].startswith(f"  stderr    {said}")
         assert [line for line in lessons[name] if line.startswith("  ran ")] == lessons[name][:1]

@@ -318,7 +318,7 @@ def test_a_process_that_dies_in_a_test_fails_that_test_only(lab: Lab, workers: s
 
 
 def hangs(lab: Lab) -> None:
-    """A test that passes, and then one that hangs on a scratch host."""
+    """A test that passes, and then one that hangs on a test host."""
     lab.learner.has_scratch_hosts()
     lab.learner.knows("one", "hang")
 

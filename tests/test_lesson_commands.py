@@ -1,6 +1,6 @@
 """The commands of "See it with your own eyes" do what the lessons say.
 
-Each lesson's are typed into a shell, on a terminal of a scratch host, one after the other; what
+Each lesson's are typed into a shell, on a terminal of a test host, one after the other; what
 comes out is compared with what the lesson shows. Numbers, dates and the order of lines are this
 machine's, and the same PID means the same process: where a lesson goes on with one that it has
 shown, the one that was really there is typed.
@@ -17,7 +17,7 @@ import pytest
 
 from dojo import clone
 from dojo.course.catalogue import Catalogue, Chapter
-from dojo.scratch import Running, ScratchHost, groups
+from dojo.scratch import Running, TestHost, groups
 from dojo.testkit import lab, machine, rootfs
 from tests.learners import require_lab
 
@@ -35,9 +35,9 @@ NOTICES = re.compile(
     r"|unshare: sigprocmask unblock failed|sh: \d+: Cannot set tty process group"
 )
 
-# What is true of a machine of one's own, and not of a scratch host.
+# What is true of a machine of one's own, and not of a test host.
 ELSEWHERE = {
-    "vm": "scratch-host",
+    "vm": "test-host",
     "bash --norc --noprofile --noediting -i": "bash",
     "lr-x------ 1 you you": "lr-x------ 1 root root",
     "/tmp/box / rw,relatime - ext4 /dev/vda": "/box / rw,relatime - tmpfs tmpfs",
@@ -77,7 +77,7 @@ def steps_of(lesson: str) -> Iterator[Step]:
 class Shell:
     """An interactive shell, which is asked one command after the other."""
 
-    def __init__(self, host: ScratchHost, tar: Path) -> None:
+    def __init__(self, host: TestHost, tar: Path) -> None:
         self.running: Running = host.start(
             ["bash", "--norc", "--noprofile", "--noediting", "-i"],
             terminal=True,
@@ -194,7 +194,7 @@ def plain(line: str) -> str:
 def shell(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Shell]:
     require_lab(request)
     tar = rootfs.ensure(clone.here(), say=lambda line: None)
-    host = ScratchHost(next(groups.unique_names()), machine.patience(), [tmp_path])
+    host = TestHost(next(groups.unique_names()), machine.patience(), [tmp_path])
     try:
         yield Shell(host, tar)
     finally:

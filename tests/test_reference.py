@@ -136,7 +136,7 @@ def test_an_unknown_chapter_is_one_line() -> None:
 
 @pytest.mark.parametrize("program", ["-m solutions 3.1", "-m dojo solution 3.1 --"])
 def test_it_can_be_tested_in_a_fresh_clone(tmp_path: Path, program: str) -> None:
-    """On a scratch host the clone is read-only, and no state of the reference is there yet."""
+    """On a test host the clone is read-only, and no state of the reference is there yet."""
     here = clone.here()
     fresh = tmp_path / "clone"
     without = shutil.ignore_patterns(".*", "__pycache__")

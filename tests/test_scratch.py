@@ -1,4 +1,4 @@
-"""The scratch host: what stands for a machine in each test of a chapter."""
+"""The test host: what stands for a machine in each test of a chapter."""
 
 import os
 import shutil
@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from dojo.errors import KataError
-from dojo.scratch import Moment, ScratchHost, devices, groups, leaks
+from dojo.scratch import CrashPoint, TestHost, devices, groups, leaks
 from dojo.testkit import lab
-from dojo.testkit.containers import minder_of
+from dojo.testkit.containers import monitor_of
 from dojo.testkit.testing import Unmet
 from tests.learners import require_lab
 
@@ -22,25 +22,25 @@ ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
 @pytest.fixture
-def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ScratchHost]:
+def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TestHost]:
     require_lab(request)
-    host = ScratchHost(next(groups.unique_names()), writable=[tmp_path])
+    host = TestHost(next(groups.unique_names()), writable=[tmp_path])
     yield host
     host.close()
 
 
-def shell(host: ScratchHost, script: str, **more):
+def shell(host: TestHost, script: str, **more):
     return host.run(["sh", "-c", script], env=ENV, **more)
 
 
 @pytest.mark.parametrize("name", ["cgroup", "ipc", "mnt", "net", "pid", "uts"])
-def test_it_has_namespaces_of_its_own(host: ScratchHost, name: str) -> None:
+def test_it_has_namespaces_of_its_own(host: TestHost, name: str) -> None:
     inside = shell(host, f"readlink /proc/self/ns/{name}").text.strip()
     assert inside.startswith(f"{name}:[")
     assert inside != os.readlink(f"/proc/self/ns/{name}")
 
 
-def test_its_root_is_shared(host: ScratchHost) -> None:
+def test_its_root_is_shared(host: TestHost) -> None:
     (root,) = [line for line in host.mountinfo() if line.split()[4] == "/"]
     assert " shared:" in root
     before = Path("/proc/self/mountinfo").read_text()
@@ -49,7 +49,7 @@ def test_its_root_is_shared(host: ScratchHost) -> None:
     assert Path("/proc/self/mountinfo").read_text() == before
 
 
-def test_the_files_of_the_machine_are_read_only(host: ScratchHost, tmp_path: Path) -> None:
+def test_the_files_of_the_machine_are_read_only(host: TestHost, tmp_path: Path) -> None:
     """A mydocker that is no container yet runs its commands among them: so do tests, when red."""
     mine, other = tmp_path / "mine", tmp_path.with_name("other")
     for directory in (mine, other):
@@ -67,7 +67,7 @@ def test_the_files_of_the_machine_are_read_only(host: ScratchHost, tmp_path: Pat
 
 
 @pytest.mark.parametrize("kind", ["devtmpfs", "debugfs", "tracefs", "securityfs", "binfmt_misc"])
-def test_what_is_the_whole_machines_is_not_mounted(host: ScratchHost, kind: str) -> None:
+def test_what_is_the_whole_machines_is_not_mounted(host: TestHost, kind: str) -> None:
     """A devtmpfs as the container's /dev: what a test writes there would stay on this machine."""
     require_guard()
     assert shell(host, "mount -t tmpfs none /mnt").status == 0
@@ -79,7 +79,7 @@ def test_what_is_the_whole_machines_is_not_mounted(host: ScratchHost, kind: str)
     assert not Path("/dev/kata-was-here").exists()
 
 
-def test_the_files_of_the_machine_do_not_become_writable(host: ScratchHost) -> None:
+def test_the_files_of_the_machine_do_not_become_writable(host: TestHost) -> None:
     """A remount sets all flags anew: forgetting one must not open this machine's files."""
     require_guard()
     assert shell(host, "mount -o remount,bind,rw / && touch /kata-was-here").status != 0
@@ -87,7 +87,7 @@ def test_the_files_of_the_machine_do_not_become_writable(host: ScratchHost) -> N
     assert shell(host, "mount -o remount,bind,ro /").status == 0
 
 
-def test_a_disk_of_the_machine_does_not_become_read_only(host: ScratchHost, tmp_path: Path) -> None:
+def test_a_disk_of_the_machine_does_not_become_read_only(host: TestHost, tmp_path: Path) -> None:
     """Without `bind`, a remount concerns all mounts of a disk, wherever they are."""
     require_guard()
     (tmp_path / "volume").mkdir()
@@ -108,7 +108,7 @@ def test_a_disk_with_the_number_of_one_that_is_gone_is_not_the_machines(
     old = tmp_path_factory.mktemp("old")
     subprocess.run(["mount", "-t", "tmpfs", "none", old], check=True)
     number = os.stat(old).st_dev
-    host = ScratchHost(next(groups.unique_names()), writable=[tmp_path])
+    host = TestHost(next(groups.unique_names()), writable=[tmp_path])
     try:
         subprocess.run(["umount", old], check=True)
         script = f"""
@@ -126,11 +126,13 @@ def test_a_disk_with_the_number_of_one_that_is_gone_is_not_the_machines(
         host.close()
 
 
-def test_a_program_that_is_held_up_is_guarded_too(host: ScratchHost) -> None:
+def test_a_program_that_is_held_up_is_guarded_too(host: TestHost) -> None:
     require_guard()
-    moment = Moment(0)
-    running = host.start(["mount", "-t", "devtmpfs", "none", "/mnt"], env=ENV, moment=moment)
-    for _ in moment.steps():
+    crash_point = CrashPoint(0)
+    running = host.start(
+        ["mount", "-t", "devtmpfs", "none", "/mnt"], env=ENV, crash_point=crash_point
+    )
+    for _ in crash_point.steps():
         pass
     assert running.wait().status != 0
     assert host.guard is not None
@@ -138,7 +140,7 @@ def test_a_program_that_is_held_up_is_guarded_too(host: ScratchHost) -> None:
 
 
 @pytest.mark.parametrize("kind", ["b 7 0", "c 1 1"])
-def test_no_disk_can_be_opened(host: ScratchHost, tmp_path: Path, kind: str) -> None:
+def test_no_disk_can_be_opened(host: TestHost, tmp_path: Path, kind: str) -> None:
     """A device file can be made anywhere, and leads to the disk, or to the memory (`c 1 1`)."""
     call = shell(host, f"mknod {tmp_path}/device {kind} && head -c 1 {tmp_path}/device")
     assert "Operation not permitted" in call.errors
@@ -148,7 +150,7 @@ def test_no_disk_can_be_opened(host: ScratchHost, tmp_path: Path, kind: str) -> 
     assert shell(host, "exec 3<>/dev/ptmx").status == 0
 
 
-def test_the_program_of_version_2_keeps_disks_away_as_well(host: ScratchHost) -> None:
+def test_the_program_of_version_2_keeps_disks_away_as_well(host: TestHost) -> None:
     """Where there are both versions, version 1 decides: here the other one is asked alone."""
     second = [each for each in groups.hierarchies() if each.version == 2]
     if not second:
@@ -172,7 +174,7 @@ def require_guard() -> None:
         pytest.skip("no seccomp notifications here")
 
 
-def test_statuses_streams_and_arguments_come_back_as_they_are(host: ScratchHost) -> None:
+def test_statuses_streams_and_arguments_come_back_as_they_are(host: TestHost) -> None:
     call = host.run(
         ["sh", "-c", 'cat; printf "%s|" "$@" >&2; exit 7', "sh", b"\xff\n", ""], env=ENV
     )
@@ -181,20 +183,20 @@ def test_statuses_streams_and_arguments_come_back_as_they_are(host: ScratchHost)
     assert shell(host, "kill -9 $$").status == -signal.SIGKILL
 
 
-def test_no_signal_is_ignored_or_blocked(host: ScratchHost) -> None:
+def test_no_signal_is_ignored_or_blocked(host: TestHost) -> None:
     """Python ignores some, and nohup another: what is ignored stays so in what is started."""
     call = host.run(["grep", "-E", "^Sig(Ign|Blk)", "/proc/self/status"], env=ENV)
     assert call.text == f"SigBlk:\t{0:016}\nSigIgn:\t{0:016}\n"
 
 
-def test_a_program_that_is_not_there(host: ScratchHost) -> None:
+def test_a_program_that_is_not_there(host: TestHost) -> None:
     assert host.run(["true"], env=ENV).status == 0
     with pytest.raises(KataError, match="no-such-program"):
         host.run(["no-such-program"], env=ENV)
     assert host.run(["true"], env=ENV).status == 0
 
 
-def test_descriptors_are_0_1_2_and_those_that_are_held(host: ScratchHost) -> None:
+def test_descriptors_are_0_1_2_and_those_that_are_held(host: TestHost) -> None:
     script = "for fd in 0 1 2 3 4 5 6 7 8 9; do test -e /proc/$$/fd/$fd && printf $fd; done"
     assert shell(host, script).text == "012"
     held = os.open("/", os.O_RDONLY)
@@ -202,14 +204,14 @@ def test_descriptors_are_0_1_2_and_those_that_are_held(host: ScratchHost) -> Non
     os.close(held)
 
 
-def test_a_call_that_hangs_is_ended_and_keeps_its_output(host: ScratchHost) -> None:
+def test_a_call_that_hangs_is_ended_and_keeps_its_output(host: TestHost) -> None:
     call = shell(host, "echo so far; sleep 1000", seconds=0.5)
     assert call.status is None
     assert call.text == "so far\n"
     assert "did not end" in call.problem
 
 
-def test_a_line_is_waited_for_as_a_whole(host: ScratchHost) -> None:
+def test_a_line_is_waited_for_as_a_whole(host: TestHost) -> None:
     """A program that logs what it is to start has written all of its words."""
     running = host.start(["sh", "-c", "echo log: echo ready; printf ready; read line"], env=ENV)
     assert not running.wait_for_line(b"ready", 1.0)
@@ -220,20 +222,20 @@ def test_a_line_is_waited_for_as_a_whole(host: ScratchHost) -> None:
     assert at_a_terminal.wait_for_line(b"ready")
 
 
-def test_output_that_is_held_open_is_told(host: ScratchHost) -> None:
+def test_output_that_is_held_open_is_told(host: TestHost) -> None:
     call = shell(host, "sleep 1000 & echo started")
     assert call.status == 0
     assert "still holds" in call.problem
 
 
-def test_endless_output_is_cut(host: ScratchHost) -> None:
+def test_endless_output_is_cut(host: TestHost) -> None:
     call = shell(host, "yes", seconds=1.0)
     assert len(call.out) <= 16 * 1024 * 1024
     assert "did not end" in call.problem
     assert len(repr(call)) < 5000
 
 
-def test_a_fork_bomb_ends_with_the_host(host: ScratchHost) -> None:
+def test_a_fork_bomb_ends_with_the_host(host: TestHost) -> None:
     host.start(["sh", "-c", "while :; do sleep 1000 & done"], env=ENV)
     enough = host.until(lambda: len(host.processes()) > groups.PROCESSES_MOST / 2)
     assert enough
@@ -244,12 +246,12 @@ def test_a_fork_bomb_ends_with_the_host(host: ScratchHost) -> None:
     assert not any(directory.exists() for directory in host.groups.directories())
 
 
-def test_the_host_cannot_be_ended_from_inside(host: ScratchHost) -> None:
+def test_the_host_cannot_be_ended_from_inside(host: TestHost) -> None:
     shell(host, "kill -9 1; kill -TERM 1")
     assert shell(host, "echo alive").text == "alive\n"
 
 
-def test_a_terminal_is_the_controlling_one(host: ScratchHost) -> None:
+def test_a_terminal_is_the_controlling_one(host: TestHost) -> None:
     running = host.start(
         ["sh", "-c", 'trap "exit 42" INT; echo ready; while :; do sleep 0.1; done'],
         env=ENV,
@@ -260,7 +262,7 @@ def test_a_terminal_is_the_controlling_one(host: ScratchHost) -> None:
     assert running.wait().status == 42
 
 
-def test_pids_are_known_on_both_sides(host: ScratchHost) -> None:
+def test_pids_are_known_on_both_sides(host: TestHost) -> None:
     running = host.start(["sleep", "1000"], env=ENV)
     (process,) = host.processes()
     assert process.inner == running.inner
@@ -288,7 +290,7 @@ LEAKS = {
 
 
 @pytest.mark.parametrize("name", LEAKS)
-def test_a_leak_of_every_kind_is_seen(host: ScratchHost, tmp_path: Path, name: str) -> None:
+def test_a_leak_of_every_kind_is_seen(host: TestHost, tmp_path: Path, name: str) -> None:
     script, word = LEAKS[name]
     before = leaks.take(host, [tmp_path])
     assert leaks.compare(before, leaks.take(host, [tmp_path])) == []
@@ -305,7 +307,7 @@ def test_a_leak_of_every_kind_is_seen(host: ScratchHost, tmp_path: Path, name: s
         host.run(["ipcrm", "--all=shm"], env=ENV)
 
 
-def test_nothing_is_left_of_a_host_that_was_killed(host: ScratchHost) -> None:
+def test_nothing_is_left_of_a_host_that_was_killed(host: TestHost) -> None:
     """A test run that is killed leaves groups; the next one clears them, by the name they carry."""
     name = f"{groups.PREFIX}{os.getpid()}-1-1"  # a process of our PID that started at another time
     stale = groups.Groups(name)
@@ -316,7 +318,7 @@ def test_nothing_is_left_of_a_host_that_was_killed(host: ScratchHost) -> None:
     assert all(directory.exists() for directory in host.groups.directories())
 
 
-def test_a_tree_that_is_left_is_one_leak(host: ScratchHost, tmp_path: Path) -> None:
+def test_a_tree_that_is_left_is_one_leak(host: TestHost, tmp_path: Path) -> None:
     before = leaks.take(host, [tmp_path])
     for name in ("bin/sh", "bin/ls", "etc/group"):
         (tmp_path / "rootfs" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -334,7 +336,7 @@ def test_a_record_of_a_container_with_rm_is_a_leak(tmp_path: Path) -> None:
     assert found == [f"{left} was left, of a container with --rm"]
 
 
-def test_what_is_there_to_stay_is_no_leak(host: ScratchHost, tmp_path: Path) -> None:
+def test_what_is_there_to_stay_is_no_leak(host: TestHost, tmp_path: Path) -> None:
     """Images, and what belongs to a container that has a record: it goes when that is removed."""
     before = leaks.take(host, [tmp_path])
     root = tmp_path / "root"
@@ -362,26 +364,28 @@ def test_what_is_there_to_stay_is_no_leak(host: ScratchHost, tmp_path: Path) -> 
     assert f"{root}/writeLayer was left, with 2 more in it" in [leak.what for leak in found]
 
 
-def test_the_process_that_minds_a_container_is_never_the_test_host_itself(
-    host: ScratchHost,
+def test_the_process_that_monitors_a_container_is_never_the_test_host_itself(
+    host: TestHost,
 ) -> None:
     """Of an orphan the parent is PID 1 of the host: to kill that would end all of it."""
     mydocker: Any = SimpleNamespace(host=host, made=[])
-    minded = host.start(["unshare", "--pid", "--fork", "sleep", "1000"], env=ENV)
-    (first,) = host.until(lambda: [p for p in minded.descendants() if p.is_first_of_a_container()])
-    minder = minder_of(mydocker, first)
-    assert minder.pid == minded.pid
+    monitored = host.start(["unshare", "--pid", "--fork", "sleep", "1000"], env=ENV)
+    (first,) = host.until(
+        lambda: [p for p in monitored.descendants() if p.is_first_of_a_container()]
+    )
+    monitor = monitor_of(mydocker, first)
+    assert monitor.pid == monitored.pid
 
-    os.kill(minder.pid, signal.SIGKILL)
-    minded.wait(1.0)
+    os.kill(monitor.pid, signal.SIGKILL)
+    monitored.wait(1.0)
     (orphan,) = host.until(lambda: [p for p in host.processes() if p.parent == host.pid])
     assert orphan == first
     for look in (orphan, first):
-        with pytest.raises(Unmet, match="nobody minds the container"):
-            minder_of(mydocker, look)
+        with pytest.raises(Unmet, match="nobody monitors the container"):
+            monitor_of(mydocker, look)
 
 
-def test_a_host_whose_first_process_was_killed_is_told(host: ScratchHost) -> None:
+def test_a_host_whose_first_process_was_killed_is_told(host: TestHost) -> None:
     """Not as a BrokenPipeError, or as whatever the socket to it says next."""
     host.run(["true"], env=ENV)
     os.kill(host.pid, signal.SIGKILL)
@@ -390,7 +394,7 @@ def test_a_host_whose_first_process_was_killed_is_told(host: ScratchHost) -> Non
             host.run(["true"], env=ENV)
 
 
-def test_a_program_that_has_ended_is_named_by_what_was_typed(host: ScratchHost) -> None:
+def test_a_program_that_has_ended_is_named_by_what_was_typed(host: TestHost) -> None:
     running = host.start(["true"], env=ENV, shown="mydocker run busybox true")
     running.wait()
     with pytest.raises(ProcessLookupError, match="`mydocker run busybox true` has ended already"):

@@ -34,7 +34,7 @@ def test_aufs_has_the_write_layer_first(mounts: list[tuple[object, ...]]) -> Non
     assert branches == "br:writeLayer/box=rw:images/busybox=ro"
 
 
-def test_aufs_minds_whiteouts_where_nothing_is_written(mounts: list[tuple[object, ...]]) -> None:
+def test_aufs_monitors_whiteouts_where_nothing_is_written(mounts: list[tuple[object, ...]]) -> None:
     driver("aufs").mount_read_only("images/busybox", "writeLayer/box", "work/box", "mnt/box")
     [(*others, options)] = mounts
     assert others == ["none", "mnt/box", "aufs", 1]

@@ -14,7 +14,7 @@ import pytest
 from dojo import clone
 from dojo.course.catalogue import Catalogue
 from dojo.course.steps import Steps
-from dojo.scratch import Call, ScratchHost, groups, leaks
+from dojo.scratch import Call, TestHost, groups, leaks
 from dojo.testkit import lab, machine, rootfs
 
 STORY = Path(__file__).parent.parent / "docs" / "story.sh"
@@ -25,18 +25,18 @@ PROMPT = "/ # "
 
 
 @pytest.fixture
-def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ScratchHost]:
+def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TestHost]:
     reason = lab.cannot(["namespaces", "cgroup", "overlay"])
     if reason is not None:
         if request.config.getoption("--strict-lab"):
             pytest.fail(reason, pytrace=False)
         pytest.skip(reason)
-    host = ScratchHost(next(groups.unique_names()), machine.patience(), [tmp_path])
+    host = TestHost(next(groups.unique_names()), machine.patience(), [tmp_path])
     yield host
     host.close()
 
 
-def tell(host: ScratchHost, directory: Path, *before: str) -> Call:
+def tell(host: TestHost, directory: Path, *before: str) -> Call:
     """Run the story to its end. before: the program that runs it, if it is not the shell itself."""
     catalogue = Catalogue(clone.here())
     environment = {
@@ -56,7 +56,7 @@ def tell(host: ScratchHost, directory: Path, *before: str) -> Call:
     return host.run(words, env=environment, cwd=directory, seconds=SECONDS)
 
 
-def test_the_whole_story(host: ScratchHost, tmp_path: Path) -> None:
+def test_the_whole_story(host: TestHost, tmp_path: Path) -> None:
     before = leaks.take(host, [tmp_path])
     call = tell(host, tmp_path)
     assert call.status == 0, call
@@ -66,8 +66,8 @@ def test_the_whole_story(host: ScratchHost, tmp_path: Path) -> None:
     assert not left, (left, call)
 
 
-def test_the_whole_story_at_a_terminal(host: ScratchHost, tmp_path: Path) -> None:
-    """With a shell in the container: `exec -it`, driven by pexpect on the scratch host."""
+def test_the_whole_story_at_a_terminal(host: TestHost, tmp_path: Path) -> None:
+    """With a shell in the container: `exec -it`, driven by pexpect on the test host."""
     before = leaks.take(host, [tmp_path])
     call = tell(host, tmp_path, sys.executable, "-I", __file__)
     assert call.status == 0, call
@@ -76,7 +76,7 @@ def test_the_whole_story_at_a_terminal(host: ScratchHost, tmp_path: Path) -> Non
     assert not left, (left, call)
 
 
-def test_a_story_that_goes_wrong_ends_and_clears_away(host: ScratchHost, tmp_path: Path) -> None:
+def test_a_story_that_goes_wrong_ends_and_clears_away(host: TestHost, tmp_path: Path) -> None:
     """A mydocker whose containers all see the file of the last one: the story notices it."""
     wrong = tmp_path / "wrong"
     wrong.write_text(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from dojo.scratch import ScratchHost, groups
+from dojo.scratch import TestHost, groups
 from dojo.testkit import lab, operations, trees
 from dojo.testkit.operations import LONG_AGO, Operation
 from dojo.testkit.trees import describe, differences
@@ -134,12 +134,12 @@ def test_times_may_be_apart_by_what_is_asked_for(base: Path) -> None:
 
 
 class Layers:
-    """An overlay of a base on a scratch host, and a plain copy of that base.
+    """An overlay of a base on a test host, and a plain copy of that base.
 
     image, plain: these two. layered: where the overlay is seen from here.
     """
 
-    def __init__(self, host: ScratchHost, directory: Path) -> None:
+    def __init__(self, host: TestHost, directory: Path) -> None:
         self.host = host
         self.directory = directory
         self.image, self.plain, self.point = (directory / n for n in ("lower/t", "plain", "point"))
@@ -162,19 +162,19 @@ class Layers:
 
 
 @pytest.fixture
-def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ScratchHost]:
+def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TestHost]:
     reason = lab.cannot(["namespaces", "cgroup", "overlay"])
     if reason is not None:
         if request.config.getoption("--strict-lab"):
             pytest.fail(reason, pytrace=False)
         pytest.skip(reason)
-    host = ScratchHost(next(groups.unique_names()), writable=[tmp_path])
+    host = TestHost(next(groups.unique_names()), writable=[tmp_path])
     yield host
     host.close()
 
 
 @pytest.fixture
-def layers(host: ScratchHost, tmp_path: Path) -> Iterator[Layers]:
+def layers(host: TestHost, tmp_path: Path) -> Iterator[Layers]:
     layers = Layers(host, tmp_path / "layers")
     yield layers
     layers.close()
@@ -187,7 +187,7 @@ def layers(host: ScratchHost, tmp_path: Path) -> Iterator[Layers]:
 )
 @given(operations=operations.sequences())
 def test_overlay_differs_in_what_is_named_only(
-    host: ScratchHost, tmp_path: Path, operations: list[Operation]
+    host: TestHost, tmp_path: Path, operations: list[Operation]
 ) -> None:
     layers = Layers(host, tmp_path / "layers")
     try:
@@ -408,7 +408,7 @@ def test_on_aufs_a_truncated_hard_link_may_show_the_old_file(
     os.close(old)
 
 
-def test_sockets_and_mounts_are_described(host: ScratchHost, tmp_path: Path) -> None:
+def test_sockets_and_mounts_are_described(host: TestHost, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "s"))
     (tmp_path / "point").mkdir()

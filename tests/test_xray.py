@@ -1,4 +1,4 @@
-"""`kata xray` on real containers, started on a scratch host by what starts containers."""
+"""`kata xray` on real containers, started on a test host by what starts containers."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ from dojo import clone
 from dojo.course.catalogue import Catalogue
 from dojo.course.steps import Steps
 from dojo.errors import KataError
-from dojo.scratch import Call, Process, Running, ScratchHost, groups
+from dojo.scratch import Call, Process, Running, TestHost, groups
 from dojo.testkit import machine, rootfs
 from dojo.xray import command, descriptors, finding, kernel, layers, network, picture
 from tests.learners import require_lab
@@ -38,12 +38,12 @@ def lab_here(request: pytest.FixtureRequest) -> None:
 
 
 class Bench:
-    """A scratch host with kata on it.
+    """A test host with kata on it.
 
     directory: where its programs can write; it is gone after the test.
     """
 
-    def __init__(self, host: ScratchHost, directory: Path) -> None:
+    def __init__(self, host: TestHost, directory: Path) -> None:
         self.host = host
         self.directory = directory
         self.env = {
@@ -76,7 +76,7 @@ class Bench:
         return [each for each in self.host.processes() if each.is_first_of_a_container()]
 
     def container(self) -> str:
-        """The PID of the first process of the only container, on the scratch host."""
+        """The PID of the first process of the only container, on the test host."""
         (first,) = self.containers()
         return str(first.inner)
 
@@ -92,7 +92,7 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     # The guard's filter of system calls would be seen as a wall of each container.
-    host = ScratchHost(next(groups.unique_names()), machine.patience(), [tmp_path], guarded=False)
+    host = TestHost(next(groups.unique_names()), machine.patience(), [tmp_path], guarded=False)
     yield Bench(host, tmp_path)
     host.close()
 
@@ -266,7 +266,7 @@ WRITES = st.lists(
 def test_whatever_is_written_to_an_overlay(
     bench: Bench, given_files: list[str], writes: list[tuple[str, str, str]]
 ) -> None:
-    """Its changes, read from the write layer, are those between the image and what is seen."""
+    """Its changes, read from the writable layer, are those between the image and what is seen."""
     assert bench.host.run(["mount", "-t", "tmpfs", "none", "/mnt"]).status == 0
     try:
         here = Path(f"/proc/{bench.host.pid}/root/mnt")

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from dojo.rows import an
-from dojo.scratch import Moment
+from dojo.scratch import CrashPoint
 from dojo.testkit.callers import CALLERS, in_two_pieces, non_blocking
 from dojo.testkit.containers import drawn, end, first_process, sleeping, started
 from dojo.testkit.mydocker import Mydocker
@@ -276,7 +276,7 @@ def test_a_command_that_is_killed_ends_with_128_and_the_signal(mydocker):
 
 @task(3)
 def test_the_hostname_is_the_start_of_an_id(mydocker):
-    """Each container has an id of 64 hex digits; its first 12 are the hostname that it sees."""
+    """Each container has an ID of 64 hex digits; its first 12 are the hostname that it sees."""
     names = []
     for _ in range(2):
         call = mydocker("run", "--rm", "busybox", "cat", "/proc/sys/kernel/hostname")
@@ -485,12 +485,12 @@ def test_ctrl_c_comes_once_without_t(mydocker):
     check(once, "SIGINT comes once: the line `INT came: 1`", call.text, call)
 
 
-# Task 8: Who minds the container
+# Task 8: The monitor
 
 
 @task(8)
 @ours
-def test_the_container_dies_with_the_process_that_minds_it(mydocker):
+def test_the_container_dies_with_its_monitor(mydocker):
     """SIGKILL leaves `run` no time to clean up. The kernel has to end the container for it."""
     mydocker.may_leave("cgroup", "file")  # until 5.6, nothing clears these away after a crash
     running = sleeping(mydocker)
@@ -512,16 +512,16 @@ def test_a_parent_that_died_just_before_is_noticed(mydocker):
     """
     mydocker.may_leave("cgroup", "file")  # until 5.6, nothing clears these away after a crash
     host, words = mydocker.host, ("run", "busybox", "sleep", "1000")
-    moment = Moment(None, also=["prctl"])
-    running = mydocker.start(*words, moment=moment)
-    with moment:
+    crash_point = CrashPoint(None, also=["prctl"])
+    running = mydocker.start(*words, crash_point=crash_point)
+    with crash_point:
         first_process(running)
         running.kill()
     left = host.until(lambda: not host.processes()) or host.processes()
     check(left is True, "no process of the container is left, killed later", left, running.wait())
-    for number in [n for n, name in enumerate(moment.seen) if name == "prctl"]:
-        held = Moment(number, also=["prctl"])
-        running = mydocker.start(*words, moment=held)
+    for number in [n for n, name in enumerate(crash_point.seen) if name == "prctl"]:
+        held = CrashPoint(number, also=["prctl"])
+        running = mydocker.start(*words, crash_point=held)
         with held:
             running.kill()
             host.until(running.has_ended)

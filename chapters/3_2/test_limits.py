@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dojo.scratch import Call, Moment
+from dojo.scratch import Call, CrashPoint
 from dojo.scratch.groups import groups_of, limits_of
 from dojo.testkit.containers import end, first_process, sleeping, started
 from dojo.testkit.mydocker import Mydocker
@@ -97,12 +97,12 @@ def test_the_command_is_in_its_group_from_the_first_instruction(mydocker):
     must not begin meanwhile.
     """
     outside = memory_group(mydocker.host.run(["cat", "/proc/self/cgroup"], env=mydocker.env))
-    moment = Moment(0, alone=True)
+    crash_point = CrashPoint(0, alone=True)
     words = ["run", "--rm", "-m", "64m", "busybox", "cat", "/proc/self/cgroup"]
-    running = mydocker.start(*words, moment=moment)
-    for _ in moment.steps():
-        if moment.before.endswith(("/cgroup.procs", "/tasks")):
-            moment.let_others_go_on()
+    running = mydocker.start(*words, crash_point=crash_point)
+    for _ in crash_point.steps():
+        if crash_point.before.endswith(("/cgroup.procs", "/tasks")):
+            crash_point.let_others_go_on()
     call = expect(running.wait(), status=0)
     found = memory_group(call)
     check(found != outside, f"a group of its own, and not {outside}", found, call)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dojo.testkit.crash_points import moments
+from dojo.testkit.crash_points import crash_points
 from dojo.testkit.testing import check, examples, expect, guard, needs, ours, task, vm
 
 CONTAINER_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -241,9 +241,9 @@ def test_a_parent_that_dies_early_leaves_no_child(mydocker):
     mydocker.may_leave("cgroup", "file")  # until 5.6, nothing clears these away after a crash
     expect(mydocker("run", "busybox", "echo", "started"), status=0, out="started\n")
     host = mydocker.host
-    for moment in moments(8):
-        running = mydocker.start("run", "busybox", "sleep", "1000", moment=moment)
-        with moment:
+    for crash_point in crash_points(8):
+        running = mydocker.start("run", "busybox", "sleep", "1000", crash_point=crash_point)
+        with crash_point:
             running.kill()
         call = running.wait()
         left = host.until(lambda: not host.processes()) or host.processes()

@@ -12,7 +12,7 @@ from dojo import clone
 from dojo.testkit import rootfs
 from dojo.testkit.callers import in_a_chroot
 from dojo.testkit.containers import drawn, first_process, started
-from dojo.testkit.crash_points import killed_at, moments
+from dojo.testkit.crash_points import crash_points, killed_at
 from dojo.testkit.mydocker import Mydocker
 from dojo.testkit.readings import mounts_in
 from dojo.testkit.testing import check, expect, needs, ours, task, vm
@@ -303,9 +303,9 @@ def test_a_crash_is_not_in_the_way_of_the_next_start(mydocker):
     before = describe(image)
     expect(run(mydocker, "echo started"), out="started\n")
     script = safe(mydocker, "echo ready; exec sleep 1000")
-    for number, moment in enumerate(moments(8)):
-        running = mydocker.start("run", "busybox", "sh", "-c", script, moment=moment)
-        killed_at(moment, running)
+    for number, crash_point in enumerate(crash_points(8)):
+        running = mydocker.start("run", "busybox", "sh", "-c", script, crash_point=crash_point)
+        killed_at(crash_point, running)
         expect(run(mydocker, f"echo {number}"), out=f"{number}\n")
     unchanged(before, image)
 

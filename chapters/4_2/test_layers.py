@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from dojo.scratch import Moment, Running
+from dojo.scratch import CrashPoint, Running
 from dojo.testkit import machine
 from dojo.testkit.containers import end, first_process, started
-from dojo.testkit.crash_points import moments
+from dojo.testkit.crash_points import crash_points
 from dojo.testkit.mydocker import Mydocker
 from dojo.testkit.readings import mounts_in, same_mounts
 from dojo.testkit.testing import check, expect, layers, needs, ours, task, vm
@@ -242,9 +242,9 @@ def test_a_crash_at_any_moment_is_not_in_the_way(mydocker, who):
     image = mydocker.root / "images/busybox"
     before = describe(image)
     script = safe(mydocker, f"{CHANGES}\nexit 0")
-    for moment in moments(7):
-        running = mydocker.start("run", "busybox", "sh", "-c", script, moment=moment)
-        killed_at(moment, running, child=who != "run")
+    for crash_point in crash_points(7):
+        running = mydocker.start("run", "busybox", "sh", "-c", script, crash_point=crash_point)
+        killed_at(crash_point, running, child=who != "run")
         call = run(mydocker, "test ! -e /etc/new && touch /new && cat /etc/shells")
         expect(call, status=0, out="/bin/sh\n/bin/ash\n", err="")
     unchanged(before, image)
@@ -588,13 +588,13 @@ def works_in(mydocker: Mydocker, root: Path) -> None:
 
 
 def seen(mydocker: Mydocker, path: Path) -> Path:
-    """How a path of the scratch host is seen from here."""
+    """How a path of the test host is seen from here."""
     return Path(f"/proc/{mydocker.host.pid}/root{path}")
 
 
 @contextlib.contextmanager
 def an_overlay(mydocker: Mydocker, directory: Path) -> Iterator[tuple[Path, bool]]:
-    """Mount an overlay on the scratch host. Where, and whether an upper layer may lie on it."""
+    """Mount an overlay on the test host. Where, and whether an upper layer may lie on it."""
 
     def shell(script: str):
         return mydocker.host.run(["sh", "-c", script], env=mydocker.env, cwd=directory)
@@ -645,13 +645,13 @@ def gone(mydocker: Mydocker, before: list[str], mounts: list[str], call) -> None
     check(now == mounts, "the host's mounts as they were", set(now) ^ set(mounts), call)
 
 
-def killed_at(moment: Moment, running: Running, child: bool) -> None:
-    """Kill `run` at a moment of its work and of what it started; or only its child.
+def killed_at(crash_point: CrashPoint, running: Running, child: bool) -> None:
+    """Kill `run`, and what it started, at a crash point; or only its child.
 
     Then `run` still lives, and has to end by itself.
     """
     host = running.host
-    with moment:
+    with crash_point:
         if child:
             with contextlib.suppress(ProcessLookupError, IndexError):
                 os.kill(running.descendants()[0].pid, signal.SIGKILL)

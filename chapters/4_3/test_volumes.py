@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from dojo.scratch import Call, Moment, Running
+from dojo.scratch import Call, CrashPoint, Running
 from dojo.testkit.callers import ASCII_ONLY
 from dojo.testkit.containers import end, first_process, started
-from dojo.testkit.crash_points import moments
+from dojo.testkit.crash_points import crash_points
 from dojo.testkit.mydocker import Mydocker
 from dojo.testkit.testing import check, expect, layers, needs, ours, task, vm
 
 READ_ONLY = "Read-only file system"
 STAY = "echo ready; exec sleep 1000"
-MOMENTS = 7  # at which `run` is killed
+CRASH_POINTS = 7  # at which `run` is killed
 
 
 @pytest.fixture
@@ -590,9 +590,9 @@ def test_killed_while_it_starts(mydocker, folder):
     before = listing(folder)
     volumes = (f"{folder}:/data", f"{folder}/below:/data/below")
     expect(run(mydocker, "true", *volumes), status=0)
-    for moment in moments(MOMENTS):
-        running = begin(mydocker, "exec sleep 1000", *volumes, moment=moment)
-        with moment:
+    for crash_point in crash_points(CRASH_POINTS):
+        running = begin(mydocker, "exec sleep 1000", *volumes, crash_point=crash_point)
+        with crash_point:
             running.kill()
         running.wait()
         next_one_starts(mydocker, folder, before)
@@ -619,13 +619,13 @@ def test_killed_while_it_cleans_up(mydocker, folder):
     mydocker.may_leave("cgroup")
     before = listing(folder)
     volumes = (f"{folder}:/data", f"{folder}/below:/data/below")
-    for number in range(MOMENTS):
-        moment = Moment(None)
-        running = started(begin(mydocker, STAY, *volumes, moment=moment))
+    for number in range(CRASH_POINTS):
+        crash_point = CrashPoint(None)
+        running = started(begin(mydocker, STAY, *volumes, crash_point=crash_point))
         first = first_process(running).pid
-        moment.number = len(moment.seen) + number
+        crash_point.number = len(crash_point.seen) + number
         os.kill(first, signal.SIGKILL)
-        with moment:
+        with crash_point:
             running.kill()
         running.wait()
         next_one_starts(mydocker, folder, before)
@@ -831,10 +831,10 @@ def test_a_start_that_failed_leaves_no_directory(mydocker, tmp_path, words, stat
 def test_a_start_that_failed_takes_no_file_of_somebody_else(mydocker, tmp_path):
     """HOST was made a moment ago, and somebody has put a file there: now it is his directory."""
     made = tmp_path / "made"
-    for moment in moments(6):
+    for crash_point in crash_points(6):
         words = ("run", "--rm", "-v", f"{made}:/data", "busybox", "no-such-command")
-        running = mydocker.start(*words, moment=moment)
-        with moment:
+        running = mydocker.start(*words, crash_point=crash_point)
+        with crash_point:
             is_there = made.is_dir()
             if is_there:
                 (made / "file").write_text("of somebody else\n")
@@ -861,12 +861,12 @@ def begin(
     script: str,
     *volumes: str,
     image: str = "busybox",
-    moment: Moment | None = None,
+    crash_point: CrashPoint | None = None,
 ) -> Running:
     """The same, left running."""
     options = [word for volume in volumes for word in ("-v", volume)]
     words = ["run", "--rm", *options, image, "sh", "-c", script]
-    return mydocker.start(*words, moment=moment)
+    return mydocker.start(*words, crash_point=crash_point)
 
 
 def start(mydocker: Mydocker, script: str, *volumes: str, image: str = "busybox") -> Running:

@@ -23,7 +23,7 @@ from dojo.scratch import Call, Process, Running
 from dojo.testkit import trees
 from dojo.testkit.callers import CALLERS, in_a_chroot, tells_what_it_cannot_print
 from dojo.testkit.containers import end, first_process, started
-from dojo.testkit.crash_points import moments
+from dojo.testkit.crash_points import crash_points
 from dojo.testkit.mydocker import Mydocker
 from dojo.testkit.operations import VERBS, lay_base, sequences
 from dojo.testkit.testing import check, examples, expect, layers, needs, ours, task, vm
@@ -107,7 +107,7 @@ def test_commit_says_which_image_it_made(mydocker):
 @task(1)
 @ours
 def test_the_line_names_the_image(mydocker):
-    """There are no ids of images here: what names an image is its name."""
+    """There are no IDs of images here: what names an image is its name."""
     with container(mydocker):
         expect(commit(mydocker, "a-good.image_1"), out="a-good.image_1\n")
 
@@ -273,19 +273,19 @@ def test_owners_come_back_by_their_numbers(mydocker):
 @layers
 def test_times_come_back_to_the_second(mydocker):
     """Programs such as `make` go by when a file was written, not by when it was unpacked."""
-    moments = (0, 1, 999_999_999, 1_600_000_000, 2**31 + 5, 2**33)
+    times = (0, 1, 999_999_999, 1_600_000_000, 2**31 + 5, 2**33)
     with container(mydocker) as root:
-        for moment in moments:
-            folder = made(root / f"srv/directory-{moment}", directory=True)
+        for seconds in times:
+            folder = made(root / f"srv/directory-{seconds}", directory=True)
             for path in (made(folder / "file"), folder):
-                os.utime(path, ns=(0, moment * 1_000_000_000 + 250_000_000))
-            (root / f"srv/link-{moment}").symlink_to("nowhere")
-            os.utime(root / f"srv/link-{moment}", (0, moment), follow_symlinks=False)
+                os.utime(path, ns=(0, seconds * 1_000_000_000 + 250_000_000))
+            (root / f"srv/link-{seconds}").symlink_to("nowhere")
+            os.utime(root / f"srv/link-{seconds}", (0, seconds), follow_symlinks=False)
         before = times_of(root / "srv")
         commit(mydocker)
     with container(mydocker, "copy") as root:
         after = times_of(root / "srv")
-    check(len(before) == 3 * len(moments) and after == before, f"{before}", after)
+    check(len(before) == 3 * len(times) and after == before, f"{before}", after)
 
 
 @task(2)
@@ -746,7 +746,7 @@ def test_two_commits_at_once(mydocker):
 
 
 SIZE = MEBIBYTE
-MOMENTS = 16  # at most, at which `commit` is killed
+CRASH_POINTS = 16  # at most, at which `commit` is killed
 IDLE = ("commit", "nobody", "copy")  # a commit that finds nothing to do
 
 
@@ -755,19 +755,19 @@ IDLE = ("commit", "nobody", "copy")  # a commit that finds nothing to do
 @pytest.mark.parametrize("whom", ["commit", "commit and its children"])
 @needs("unotify")
 def test_killed_half_way(mydocker, whom):
-    """A commit that is killed leaves the image of that name as it was, whatever the moment.
+    """A commit that is killed leaves the image of that name as it was, whatever the crash point.
 
     Only where everything was done already may it be the new one: never a mixture of both, and
     never half of one.
     """
-    for number, moment in enumerate(moments(MOMENTS if "children" in whom else 6)):
+    for number, crash_point in enumerate(crash_points(CRASH_POINTS if "children" in whom else 6)):
         old, new = 2 * number, 2 * number + 1
         with container(mydocker) as root:
             write_version(root, old)
             commit(mydocker)  # and nobody runs it, which might keep its files somewhere else
             write_version(root, new)
-            running = mydocker.start("commit", "box", "copy", moment=moment)
-            with moment:
+            running = mydocker.start("commit", "box", "copy", crash_point=crash_point)
+            with crash_point:
                 kill(running, children="children" in whom)
             running.wait()
             names = names_of_images(mydocker)
@@ -792,10 +792,10 @@ def test_killed_when_there_was_no_such_image(mydocker):
         write_version(root, 1)
         commit(mydocker, "good")
         tried = []
-        for moment in moments(6):
+        for crash_point in crash_points(6):
             tried.append(f"copy-{len(tried)}")
-            running = mydocker.start("commit", "box", tried[-1], moment=moment)
-            with moment:
+            running = mydocker.start("commit", "box", tried[-1], crash_point=crash_point)
+            with crash_point:
                 kill(running, children=True)
             running.wait()
     for image in tried:

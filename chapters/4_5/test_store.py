@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from dojo import clone
-from dojo.scratch import Moment
+from dojo.scratch import CrashPoint
 from dojo.testkit import rootfs
 from dojo.testkit.callers import (
     CALLERS,
@@ -28,7 +28,7 @@ from dojo.testkit.callers import (
     tells_what_it_cannot_print,
 )
 from dojo.testkit.containers import end, started
-from dojo.testkit.crash_points import beside, killed_at, moments
+from dojo.testkit.crash_points import beside, crash_points, killed_at
 from dojo.testkit.mydocker import Mydocker
 from dojo.testkit.readings import first_words
 from dojo.testkit.testing import check, expect, guard, needs, ours, task, vm
@@ -194,10 +194,10 @@ def test_an_import_that_is_killed_leaves_an_image(mydocker, tmp_path):
     }
     expect(mydocker("import", str(tars[b"1"]), "fresh"), status=0)
     there = b"1"
-    for moment in moments(16):
+    for crash_point in crash_points(16):
         other = b"2" if there == b"1" else b"1"
-        running = mydocker.start("import", str(tars[other]), "fresh", moment=moment)
-        killed = killed_at(moment, running)
+        running = mydocker.start("import", str(tars[other]), "fresh", crash_point=crash_point)
+        killed = killed_at(crash_point, running)
         call = run(mydocker, "cat /files/*", image="fresh")
         possible = [other] if killed.status == 0 else [there, other]
         whole = [each * number for each in possible]
@@ -221,9 +221,9 @@ def test_the_name_is_there_at_each_moment(mydocker, tmp_path):
     expect(run(mydocker, "cat /version", image="fresh"), status=0, out="one\n")
     images = mydocker.root / "images"
     names = [path for path in (images / "fresh", images / "fresh.tar") if path.exists()]
-    moment = Moment(0)
-    running = mydocker.start("import", str(two), "fresh", moment=moment)
-    for _ in moment.steps():
+    crash_point = CrashPoint(0)
+    running = mydocker.start("import", str(two), "fresh", crash_point=crash_point)
+    for _ in crash_point.steps():
         gone = [str(path) for path in names if not path.exists()]
         check(not gone, "what was there of the image by its name is there", f"gone: {gone}")
     expect(running.wait(), status=0)
@@ -244,9 +244,9 @@ def test_two_imports_of_one_name_at_once(mydocker, tmp_path):
         )
         for version in (b"1", b"2")
     }
-    for moment in moments(12):
-        running = mydocker.start("import", tars[b"1"], "fresh", moment=moment)
-        second = beside(mydocker, moment, "import", tars[b"2"], "fresh")
+    for crash_point in crash_points(12):
+        running = mydocker.start("import", tars[b"1"], "fresh", crash_point=crash_point)
+        second = beside(mydocker, crash_point, "import", tars[b"2"], "fresh")
         for call in (running.wait(), second):
             expect(call, status=0, out="fresh\n", err="")
         call = expect(run(mydocker, "cat /files/*", image="fresh"), status=0)
@@ -259,10 +259,10 @@ def test_two_imports_of_one_name_at_once(mydocker, tmp_path):
 def test_two_first_imports_at_once(mydocker, tmp_path):
     """Neither finds the directories there, and each makes them: one of them comes second."""
     tar = str(write_tar(tmp_path / "fresh.tar", [a_file("version", b"one")]))
-    for number, moment in enumerate(moments(4)):
+    for number, crash_point in enumerate(crash_points(4)):
         empty = {"MYDOCKER_ROOT": str(tmp_path / f"root-{number}")}
-        running = mydocker.start("import", tar, "first", env=empty, moment=moment)
-        second = beside(mydocker, moment, "import", tar, "second", env=empty)
+        running = mydocker.start("import", tar, "first", env=empty, crash_point=crash_point)
+        second = beside(mydocker, crash_point, "import", tar, "second", env=empty)
         expect(running.wait(), status=0, out="first\n", err="")
         expect(second, status=0, out="second\n", err="")
         for image in ("first", "second"):
@@ -297,11 +297,11 @@ def test_an_image_that_takes_long_to_unpack_is_whole(mydocker):
     files = [a_file(name, random.randbytes(100_000)) for name in ("one", "middle", "last")]
     (mydocker.root / "images" / "slow.tar").write_bytes(tar_of([*files, a_file("end", b"whole")]))
     words = ["run", "--rm", "slow", "sh", "-c", "cat /end; cat /one /middle /last | wc -c"]
-    moment = Moment(0, alone=True)
-    running = mydocker.start(*words, moment=moment, terminal=True)
+    crash_point = CrashPoint(0, alone=True)
+    running = mydocker.start(*words, crash_point=crash_point, terminal=True)
     is_waited_for = False
-    for _ in moment.steps():
-        if moment.before.endswith("middle") and not is_waited_for:
+    for _ in crash_point.steps():
+        if crash_point.before.endswith("middle") and not is_waited_for:
             running.wait_for_output(b"MB", 2.0)
             is_waited_for = True
     call = expect(running.wait(), status=0)
@@ -731,9 +731,9 @@ def test_nothing_is_unpacked_before_all_is_looked_at(mydocker, tmp_path, what):
     expect(run(mydocker, "true", image="fresh"), status=0)
     found = [*mydocker.root.rglob("a-name-of-the-good-one")]
     check(found, "the files of an image lie below MYDOCKER_ROOT", "not there")
-    moment = Moment(0)
-    running = mydocker.start("import", str(bad), "another", moment=moment)
-    for _ in moment.steps():
+    crash_point = CrashPoint(0)
+    running = mydocker.start("import", str(bad), "another", crash_point=crash_point)
+    for _ in crash_point.steps():
         found = [str(path) for path in mydocker.root.rglob("a-name-of-the-bad-one")]
         check(not found, f"no member of the tar is unpacked: it has {what}", found)
     expect(running.wait(), status=1, out="", complaint=["bad.tar"])
@@ -904,7 +904,7 @@ def lines(found: list[str]) -> str:
 
 @contextlib.contextmanager
 def a_small_disk(mydocker: Mydocker, point: Path, megabytes: int) -> Iterator[Path]:
-    """A file system with little room, mounted on the scratch host. How it is seen from here."""
+    """A file system with little room, mounted on the test host. How it is seen from here."""
     point.mkdir()
     options = f"size={megabytes}m"
     mount = ["mount", "-t", "tmpfs", "-o", options, "none", str(point)]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dojo.scratch import Moment, Process, Running
+from dojo.scratch import CrashPoint, Process, Running
 from dojo.scratch.typed import Before
 from dojo.testkit.callers import CALLERS, FULL
 from dojo.testkit.containers import (
@@ -19,11 +19,11 @@ from dojo.testkit.containers import (
     container_processes,
     detached,
     end_detached,
-    minder_of,
+    monitor_of,
     start_detached,
     started,
 )
-from dojo.testkit.crash_points import moments
+from dojo.testkit.crash_points import crash_points
 from dojo.testkit.mydocker import Mydocker
 from dojo.testkit.testing import check, expect, needs, ours, task, vm
 
@@ -39,13 +39,13 @@ def shared(tmp_path: Path) -> Path:
     return path
 
 
-# Task 1: It prints the id and returns
+# Task 1: It prints the ID and returns
 
 
 @task(1)
 @vm
 def test_it_prints_the_id(mydocker):
-    """The id is how you speak of the container from now on: 64 hex digits, and no other word."""
+    """The ID is how you speak of the container from now on: 64 hex digits, and no other word."""
     detached(mydocker, "busybox", "true")
     gone(mydocker)
 
@@ -69,7 +69,7 @@ def test_it_ends_with_0_whatever_the_command_does_later(mydocker):
 
 @task(1)
 def test_what_the_command_writes_is_not_in_the_way(mydocker, shared):
-    """Scripts write `id=$(mydocker run -d …)`: stdout is the id alone, and nobody keeps it open.
+    """Scripts write `id=$(mydocker run -d …)`: stdout is the ID alone, and nobody keeps it open.
 
     `$(…)` reads until every process that has the pipe has closed it.
     """
@@ -81,11 +81,11 @@ def test_what_the_command_writes_is_not_in_the_way(mydocker, shared):
 
 @task(1)
 def test_the_id_is_the_containers(mydocker):
-    """It is the id that the hostname comes from, and the next container has another one."""
+    """It is the ID that the hostname comes from, and the next container has another one."""
     identities = []
     for _ in range(2):
         identities.append(detached(mydocker, "busybox", *STAY))
-        end_detached(mydocker, identities[-1])  # which finds it by that id
+        end_detached(mydocker, identities[-1])  # which finds it by that ID
     check(identities[0] != identities[1], "another id for each container", identities)
 
 
@@ -93,7 +93,7 @@ def test_the_id_is_the_containers(mydocker):
 def test_the_long_option_is_the_same(mydocker):
     """In scripts, `--detach` is easier to read than `-d`."""
     call = expect(mydocker("run", "--detach", "busybox", *STAY), status=0, err="")
-    check(len(call.text.split()) == 1, "the id", call.text, call)
+    check(len(call.text.split()) == 1, "the ID", call.text, call)
     end_detached(mydocker)
 
 
@@ -123,12 +123,12 @@ def test_the_stdin_of_the_caller_stays_the_callers(mydocker, shared):
 @task(1)
 @ours
 def test_an_id_that_cannot_be_printed_is_told_elsewhere(mydocker):
-    """stdout takes nothing: the container runs all the same, and somebody has to know its id."""
+    """stdout takes nothing: the container runs all the same, and somebody has to know its ID."""
     words = ("run", "-d", "--rm", "busybox", *STAY)
     call = mydocker(*words, before=FULL)
     expect(call, status=125, out="", complaint=["run -d", "No space left"])
     found = re.findall("[0-9a-f]{64}", call.errors)
-    check(len(found) == 1, "the id of the container that runs, 64 hex digits", call.errors, call)
+    check(len(found) == 1, "the ID of the container that runs, 64 hex digits", call.errors, call)
     end_detached(mydocker, found[0])
 
 
@@ -140,7 +140,7 @@ def test_an_id_that_cannot_be_printed_is_told_elsewhere(mydocker):
 def test_it_survives_the_terminal_of_its_caller(mydocker, shared, how):
     """You log out, and the terminal hangs up on all that belongs to it; Ctrl-C does the same.
 
-    What minds the container has to belong to no terminal: to a session of its own.
+    The container's monitor has to belong to no terminal: to a session of its own.
     """
     script = 'trap "exit 0" INT; "$@" || exit; echo started; while read line; do exit 0; done'
     shell = ("sh", "-c", script, "sh")
@@ -166,7 +166,7 @@ def test_it_belongs_to_no_session_of_its_callers(mydocker):
     running.type(b"\n")
     expect(running.wait(), status=0)
     found = f"the caller's is {callers}, theirs are {sorted(sessions)}"
-    check(callers not in sessions, "other sessions for the container and what minds it", found)
+    check(callers not in sessions, "other sessions for the container and its monitor", found)
     end_detached(mydocker)
 
 
@@ -197,12 +197,12 @@ def test_it_stays_in_no_directory_of_its_callers(mydocker, tmp_path):
     mount_it = ["mount", "-t", "tmpfs", "none", str(stick)]
     expect(host.run(mount_it, env=mydocker.env), status=0)
     start_detached(mydocker, "busybox", *STAY, cwd=stick)
-    minder = os.readlink(f"/proc/{container_process(mydocker).parent}/cwd")
+    monitor = os.readlink(f"/proc/{container_process(mydocker).parent}/cwd")
     call = host.run(["umount", str(stick)], env=mydocker.env)
     if call.status != 0:
         host.run(["umount", "--lazy", str(stick)], env=mydocker.env)
     expected = f"{stick}, where `run -d` was called, can be unmounted while the container runs"
-    check(call.status == 0, expected, f"what minds the container is in {minder}", call)
+    check(call.status == 0, expected, f"the container's monitor is in {monitor}", call)
     end_detached(mydocker)
 
 
@@ -268,11 +268,11 @@ def test_the_signals_of_the_caller_do_not_matter(mydocker, shared):
 
 @task(2)
 @ours
-def test_the_container_dies_with_the_process_that_minds_it(mydocker):
+def test_the_container_dies_with_its_monitor(mydocker):
     """Nobody could wait for it, or say how it ended. So it ends, too, and the next one starts."""
     mydocker.may_leave("cgroup", "file")  # until 5.6, nothing clears these away after a crash
     start_detached(mydocker, "busybox", *STAY)
-    os.kill(minder_of(mydocker, container_process(mydocker)).pid, signal.SIGKILL)
+    os.kill(monitor_of(mydocker, container_process(mydocker)).pid, signal.SIGKILL)
     gone(mydocker)
     expect(mydocker("run", "--rm", "busybox", "echo", "next"), status=0, out="next\n", err="")
 
@@ -289,9 +289,9 @@ def test_a_caller_that_is_killed_leaves_all_or_nothing(mydocker):
     host = mydocker.host
     start_detached(mydocker, "busybox", *STAY)
     end_detached(mydocker)
-    for moment in moments(7):
-        running = mydocker.start("run", "-d", "busybox", *STAY, moment=moment)
-        with moment:
+    for crash_point in crash_points(7):
+        running = mydocker.start("run", "-d", "busybox", *STAY, crash_point=crash_point)
+        with crash_point:
             running.kill()
         call = running.wait()
         whole = host.until(lambda: not host.processes() or runs(mydocker))
@@ -308,21 +308,21 @@ def test_a_caller_that_is_killed_leaves_all_or_nothing(mydocker):
 def test_one_that_runs_stays_when_its_caller_is_killed(mydocker):
     """The word that all is well finds no reader then (EPIPE). That is no reason to end it."""
     host, words = mydocker.host, ("run", "-d", "busybox", *STAY)
-    whole = Moment(None)
-    running = mydocker.start(*words, moment=whole)
+    whole = CrashPoint(None)
+    running = mydocker.start(*words, crash_point=whole)
     with whole:
         changes = range(len(whole.seen))
     expect(running.wait(), status=0)
     end_detached(mydocker)
     for number in changes[-3:]:
-        moment = Moment(number)
-        running = mydocker.start(*words, moment=moment)
-        with moment:
+        crash_point = CrashPoint(number)
+        running = mydocker.start(*words, crash_point=crash_point)
+        with crash_point:
             ran = runs(mydocker)
             running.kill()
             host.until(running.has_ended)
-        goes_on = not host.until(lambda held=moment: len(held.seen) > len(changes), 1.0)
-        if ran and not goes_on:  # its minder does something that it does not do for others
+        goes_on = not host.until(lambda held=crash_point: len(held.seen) > len(changes), 1.0)
+        if ran and not goes_on:  # its monitor does something that it does not do for others
             goes_on = not host.until(lambda: not runs(mydocker))
         check(goes_on or not ran, "the container that ran goes on", "it was ended", running.wait())
         end_detached(mydocker)
@@ -330,7 +330,7 @@ def test_one_that_runs_stays_when_its_caller_is_killed(mydocker):
 
 @task(2)
 @ours
-def test_a_minder_that_is_killed_early_is_noticed(mydocker):
+def test_a_monitor_that_is_killed_early_is_noticed(mydocker):
     """The caller waits for word from it. A pipe that is closed without a word is not good news."""
     mydocker.may_leave("cgroup", "file")  # until 5.6, nothing clears these away after a crash
     host = mydocker.host
@@ -377,7 +377,7 @@ def test_a_command_that_cannot_be_started_is_told(mydocker, command, status):
 @task(3)
 @ours
 def test_no_id_is_printed_for_it(mydocker):
-    """An id on stdout means: there is such a container. Here there is none, and never was."""
+    """An ID on stdout means: there is such a container. Here there is none, and never was."""
     start_detached(mydocker, "busybox", "true")
     gone(mydocker)
     expect(mydocker("run", "-d", "busybox", "no-such-command"), status=127, out="")
@@ -403,19 +403,19 @@ def test_nothing_is_left_of_it(mydocker):
 def test_when_it_is_told_all_is_undone(mydocker):
     """Whoever gets his 127 types the next command at once: it must find nothing in its way.
 
-    Here the minder is held up at each of the last things that it does, and the caller is not.
+    Here the monitor is held up at each of the last things that it does, and the caller is not.
     """
     words = ("run", "-d", "--name", "box", "busybox", "no-such-command")
     start_detached(mydocker, "--rm", "busybox", "true")
     gone(mydocker)
-    whole = Moment(None)
-    running = mydocker.start(*words, moment=whole)
+    whole = CrashPoint(None)
+    running = mydocker.start(*words, crash_point=whole)
     with whole:
         expect(running.wait(), status=127)
     for number in range(len(whole.seen))[-8:]:
-        moment = Moment(number)
-        running = mydocker.start(*words, moment=moment)
-        with moment:
+        crash_point = CrashPoint(number)
+        running = mydocker.start(*words, crash_point=crash_point)
+        with crash_point:
             left = [] if waits(running) else mydocker.left_behind()
         call = expect(running.wait(), status=127)
         found = "; ".join(str(leak) for leak in left if leak.kind != "process")
@@ -482,7 +482,7 @@ def test_a_step_that_fails_is_named(mydocker):
 @task(4)
 @pytest.mark.parametrize("options", [(), ("--rm",)], ids=["", "--rm"])
 def test_what_it_used_is_taken_back(mydocker, shared, options):
-    """Its caller is long gone: it is for the process that minds it to clear away after it."""
+    """Its caller is long gone: it is for its monitor to clear away after it."""
     limits = ("-m", "64m", "--pids-limit", "20")
     script = "echo written > /in-the-layer; echo ended > /shared/done"
     words = (*options, *limits, *mount(shared), "busybox", "sh", "-c", script)
@@ -495,7 +495,7 @@ def test_what_it_used_is_taken_back(mydocker, shared, options):
 
 @task(4)
 def test_one_that_is_killed_is_cleared_away_too(mydocker):
-    """SIGKILL from outside, or out of memory: for the one who minds it, that is an end as any."""
+    """SIGKILL from outside, or out of memory: for its monitor, that is an end as any."""
     start_detached(mydocker, "--rm", "-m", "64m", "busybox", "sh", "-c", "sleep 1001 & sleep 1002")
     end_detached(mydocker)
     gone(mydocker)
@@ -516,7 +516,7 @@ def test_it_takes_its_processes_along(mydocker, shared):
 def test_short_ones_in_a_row(mydocker, shared):
     """A container may be over before its caller has read that it began: it was started anyway.
 
-    And when its minder has gone, the next one finds nothing in its way.
+    And when its monitor has gone, the next one finds nothing in its way.
     """
     for count in range(6):
         script = f"echo {count} > /shared/count"
@@ -608,7 +608,7 @@ def beats_on(mydocker: Mydocker, shared: Path) -> None:
 
 
 def gone(mydocker: Mydocker) -> None:
-    """Expect that a container, and what minds it, ends by itself soon."""
+    """Expect that a container, and its monitor, ends by itself soon."""
     __tracebackhide__ = True
     host = mydocker.host
     left = host.until(lambda: not container_processes(mydocker)) or container_processes(mydocker)

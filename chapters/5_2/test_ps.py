@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from dojo.scratch import Call, Moment, Process, Running
+from dojo.scratch import Call, CrashPoint, Process, Running
 from dojo.testkit.callers import (
     ELSEWHERE,
     another_pid_namespace,
@@ -30,11 +30,11 @@ from dojo.testkit.containers import (
     detached,
     end,
     end_detached,
-    minder_of,
+    monitor_of,
     showed,
     started,
 )
-from dojo.testkit.crash_points import as_far_as_it_can, moments
+from dojo.testkit.crash_points import as_far_as_it_can, crash_points
 from dojo.testkit.mydocker import Mydocker
 from dojo.testkit.records import listed, objects_in, wrong_records
 from dojo.testkit.testing import check, expect, guard, needs, ours, task, vm
@@ -97,7 +97,7 @@ def test_nothing_of_it_is_left_in_the_directories(mydocker):
 
 @task(2)
 def test_aq_shows_the_ids_of_all(mydocker):
-    """For scripts: one id a line, no header, the newest first; whole with --no-trunc."""
+    """For scripts: one ID a line, no header, the newest first; whole with --no-trunc."""
     ids = []
     for options in ((), ("--rm",)):
         ids.insert(0, detached(mydocker, *options, "busybox", *STAY))
@@ -247,7 +247,7 @@ def test_it_is_listed_while_it_runs(mydocker):
 
 @task(4)
 def test_a_container_has_the_name_that_it_was_given(mydocker):
-    """A name is what you remember; an id is what is never used twice."""
+    """A name is what you remember; an ID is what is never used twice."""
     wanted = []
     for name in ("b0", "Box_1.x-y", "config.json", LONGEST):
         detached(mydocker, "--name", name, "busybox", *STAY)
@@ -333,7 +333,7 @@ def test_a_foreground_container_has_ended_when_run_returns(mydocker):
 
 @task(5)
 def test_an_end_by_a_signal_is_told(mydocker):
-    """Killed from outside: 128 + 9. Such an end nobody announces: the minder has to see it."""
+    """Killed from outside: 128 + 9. Such an end nobody announces: the monitor has to see it."""
     detached(mydocker, "--name", "box", "busybox", *STAY)
     end_detached(mydocker)
     ended_with(mydocker, "box", 137)
@@ -380,7 +380,7 @@ def test_a_running_container_is_listed(mydocker):
     (row,) = the_rows(mydocker, 1)
     found = (row["CONTAINER ID"], row["IMAGE"], row["NAMES"])
     wanted = (identity[:12], "busybox", "box")
-    check(found == wanted, f"its id (12 digits), image and name: {wanted}", found)
+    check(found == wanted, f"its ID (12 digits), image and name: {wanted}", found)
     end_detached(mydocker)
 
 
@@ -488,7 +488,7 @@ def test_created_is_the_moment_of_the_start(mydocker, zone):
     detached(mydocker, "busybox", *STAY, env={"TZ": zone})
     (row,) = listed(mydocker, env={"TZ": zone})
     after = time.time()
-    shown = moment(row["CreatedAt"])
+    shown = crash_point(row["CreatedAt"])
     expected = "CreatedAt such as `2026-01-31 23:59:59 +0900 JST`"
     check(shown is not None, expected, row["CreatedAt"])
     expected = "CreatedAt between the moment before `run` and the moment after it"
@@ -633,7 +633,7 @@ def test_a_start_that_a_full_disk_ends_leaves_nothing(mydocker, detach, scarce):
             check(not rows, "no record of it", rows, call)
         expect(call, status=0, out=None if detach else "started\n")
         is_id = re.fullmatch("[0-9a-f]{64}\n", call.text)
-        check(is_id or not detach, "an id of 64 hex digits, once there is room", call.text, call)
+        check(is_id or not detach, "an ID of 64 hex digits, once there is room", call.text, call)
         nothing_lives(mydocker)
 
 
@@ -673,15 +673,15 @@ def small_disk(mydocker: Mydocker) -> Iterator[tuple[dict[str, str], Callable[[s
 @task(9)
 @ours
 @pytest.mark.parametrize("detach", [True, False], ids=["detached", "foreground"])
-def test_a_container_whose_minder_was_killed_has_ended(mydocker, detach):
-    """The container dies with its minder, and nobody is left to write that down.
+def test_a_container_whose_monitor_was_killed_has_ended(mydocker, detach):
+    """The container dies with its monitor, and nobody is left to write that down.
 
     The record still says what was true then. `ps` has to look whether the process is there.
     """
     after_a_crash(mydocker)
     if detach:
         detached(mydocker, "--name", "box", "busybox", *STAY)
-        os.kill(minder_of(mydocker, container_process(mydocker)).pid, signal.SIGKILL)
+        os.kill(monitor_of(mydocker, container_process(mydocker)).pid, signal.SIGKILL)
     else:
         running = in_the_foreground(mydocker, "box")
         running.send(signal.SIGKILL)
@@ -702,13 +702,13 @@ def test_a_pid_that_is_used_again_is_not_the_container(mydocker):
     after_a_crash(mydocker)
     detached(mydocker, "--name", "box", "busybox", *STAY)
     process = container_process(mydocker)
-    minder = minder_of(mydocker, process)
-    os.kill(minder.pid, signal.SIGKILL)
+    monitor = monitor_of(mydocker, process)
+    os.kill(monitor.pid, signal.SIGKILL)
     nothing_lives(mydocker)
-    strangers = [stranger(mydocker, process.inner), stranger(mydocker, minder.inner)]
+    strangers = [stranger(mydocker, process.inner), stranger(mydocker, monitor.inner)]
     ended_with(mydocker, "box", 137)
     the_rows(mydocker, 0)
-    for pid in (process.inner, minder.inner):
+    for pid in (process.inner, monitor.inner):
         there = [p for p in mydocker.host.processes() if p.inner == pid and p.state != "Z"]
         check(there, f"the stranger that has the PID {pid} now is left alone", "it is gone")
         os.kill(there[0].pid, signal.SIGTERM)
@@ -722,13 +722,13 @@ def test_a_process_that_only_waits_to_be_collected_has_ended(mydocker):
     """A zombie still has its PID and the moment when it began, but it does not run any more."""
     detached(mydocker, "--name", "box", "busybox", *STAY)
     process = container_process(mydocker)
-    minder = minder_of(mydocker, process)
-    os.kill(minder.pid, signal.SIGSTOP)  # it cannot collect it now
+    monitor = monitor_of(mydocker, process)
+    os.kill(monitor.pid, signal.SIGSTOP)  # it cannot collect it now
     os.kill(process.pid, signal.SIGKILL)
     mydocker.host.until(lambda: not container_processes(mydocker))
     found = names(mydocker)
     row = one(mydocker, "box")
-    os.kill(minder.pid, signal.SIGCONT)
+    os.kill(monitor.pid, signal.SIGCONT)
     check(found == [], "no container runs", found)
     told = (row["State"], row["Status"][:12])
     check(told == ("exited", "Exited (137)"), "State exited, Status `Exited (137) … ago`", row)
@@ -798,11 +798,11 @@ def test_at_every_moment_ps_finds_whole_records(mydocker):
     Half a record is seen by whoever looks then, and stays there after a crash.
     """
     expect(mydocker("run", "--name", "before", "busybox", "true"), status=0)
-    moment = Moment(0)
+    crash_point = CrashPoint(0)
     words = ["run", "-d", "--rm", "--name", "box", "busybox", "true"]
-    running = mydocker.start(*words, moment=moment)
+    running = mydocker.start(*words, crash_point=crash_point)
     states, waiting = [], []
-    for _ in moment.steps():
+    for _ in crash_point.steps():
         is_there = bool(container_processes(mydocker))
         look = as_far_as_it_can(mydocker, "ps", "-a", "--format", "json")
         if look.has_ended():
@@ -812,7 +812,7 @@ def test_at_every_moment_ps_finds_whole_records(mydocker):
         else:
             waiting.append(look)
     call = expect(running.wait(), status=0)
-    check(len(call.text.strip()) == 64, "the id of the container", call.text, call)
+    check(len(call.text.strip()) == 64, "the ID of the container", call.text, call)
     for look in waiting:
         state_of_box(look.wait())
     life = [state for state, _ in itertools.groupby(states)]
@@ -834,10 +834,10 @@ def test_after_a_crash_at_any_moment_ps_tells_the_truth(mydocker, options):
     after_a_crash(mydocker)
     expect(mydocker("run", "--name", "before", "busybox", "sh", "-c", "exit 5"), status=5)
     host = mydocker.host
-    for number, moment in enumerate(moments(5)):
+    for number, crash_point in enumerate(crash_points(5)):
         words = ["run", *options, "--name", f"box{number}", "busybox", *STAY]
-        running = mydocker.start(*words, moment=moment)
-        with moment:
+        running = mydocker.start(*words, crash_point=crash_point)
+        with crash_point:
             running.kill()
             while left := [process for process in host.processes() if process.state != "Z"]:
                 for process in left:
@@ -852,15 +852,15 @@ def test_after_a_crash_at_any_moment_ps_tells_the_truth(mydocker, options):
         expect(mydocker("run", "--rm", "busybox", "echo", "next"), status=0, out="next\n", err="")
 
 
-# Task 10: PID 1 without its minder
+# Task 10: PID 1 without its monitor
 
 
 @task(10)
 @ours
-def test_one_that_has_changed_its_user_does_not_live_on_without_its_minder(mydocker):
+def test_one_that_has_changed_its_user_does_not_live_on_without_its_monitor(mydocker):
     """With another user ID, a process loses the wish to die with its parent: see prctl(2).
 
-    So the kernel does not end it. Whoever looks next has to: nobody minds it, or knows how it ends.
+    So the kernel does not end it. Whoever looks next has to: it has no monitor now.
     """
     after_a_crash(mydocker)
     command = ("su", "-s", "/bin/sh", "nobody", "-c", f"exec {' '.join(STAY)}")
@@ -928,15 +928,17 @@ def test_a_run_in_another_pid_namespace_removes_nothing_that_is_being_made(mydoc
     expect(mydocker("run", "--name", "good", "busybox", "true"), status=0)
     check(names(mydocker, "-a") == ["good"], "good", names(mydocker, "-a"))
     record = mydocker.root / "containers" / "box"
-    moment = Moment(0)
-    running = mydocker.start("run", "-d", "--rm", "--name", "box", "busybox", "true", moment=moment)
+    crash_point = CrashPoint(0)
+    running = mydocker.start(
+        "run", "-d", "--rm", "--name", "box", "busybox", "true", crash_point=crash_point
+    )
     with another_pid_namespace(mydocker) as inside:
-        for _ in moment.steps():
+        for _ in crash_point.steps():
             if not record.exists():
                 other = mydocker.start("run", "--rm", "busybox", "true", before=inside)
                 mydocker.host.until(other.has_ended)  # or it waits for the first
     call = expect(running.wait(), status=0, err="")
-    check(len(call.text.strip()) == 64, "the id of the container", call.text, call)
+    check(len(call.text.strip()) == 64, "the ID of the container", call.text, call)
     nothing_lives(mydocker)
 
 
@@ -946,7 +948,7 @@ def test_a_run_in_another_pid_namespace_removes_nothing_that_is_being_made(mydoc
 @task(12)
 @ours
 def test_one_whose_pid_namespace_is_gone_has_ended(mydocker):
-    """With a PID namespace all goes that runs in it, container and minder.
+    """With a PID namespace all goes that runs in it, container and monitor.
 
     From outside, nobody can look for their PIDs. But a lock is let go of when its holder ends, and
     that can be seen from everywhere.
@@ -955,12 +957,12 @@ def test_one_whose_pid_namespace_is_gone_has_ended(mydocker):
     with another_pid_namespace(mydocker) as inside:
         detached(mydocker, "--name", "box", "busybox", *STAY, before=inside)
         row = one(mydocker, "box")
-        check(row["State"] == "running", "State running, while its minder lives", row)
+        check(row["State"] == "running", "State running, while its monitor lives", row)
     nothing_lives(mydocker)
     ended_with(mydocker, "box", 137)
 
 
-# Task 13: Records that are broken
+# Task 13: Corrupt records
 
 
 BROKEN = {
@@ -1088,7 +1090,7 @@ def test_one_wrong_value_in_a_record_does_not_hide_the_others(mydocker, name):
 
 
 def others_are_shown(mydocker: Mydocker, kind: str, *ways: tuple[str, ...]) -> None:
-    """Expect `ps -a` to show the containers `running` and `ended` beside a broken record."""
+    """Expect `ps -a` to show the containers `running` and `ended` beside a corrupt record."""
     __tracebackhide__ = True
     for options in ways or ((), ("--format", "json")):
         call = mydocker("ps", "-a", *options)
@@ -1138,7 +1140,7 @@ def in_the_foreground(mydocker: Mydocker, name: str) -> Running:
     return running
 
 
-def moment(created_at: str) -> float | None:
+def crash_point(created_at: str) -> float | None:
     """The seconds since 1970 of what `ps` shows as CreatedAt; None if it is no date and time."""
     words = created_at.split()
     with contextlib.suppress(ValueError):
@@ -1216,7 +1218,7 @@ def after_a_crash(mydocker: Mydocker) -> None:
 
 
 def nothing_lives(mydocker: Mydocker) -> None:
-    """Expect containers, and what minds them, to be gone soon."""
+    """Expect containers, and their monitors, to be gone soon."""
     __tracebackhide__ = True
     host = mydocker.host
     left = host.until(lambda: not container_processes(mydocker)) or container_processes(mydocker)
@@ -1225,7 +1227,7 @@ def nothing_lives(mydocker: Mydocker) -> None:
 
 
 def stranger(mydocker: Mydocker, pid: int) -> Running:
-    """Start a process that has nothing to do with mydocker and has this PID on the scratch host.
+    """Start a process that has nothing to do with mydocker and has this PID on the test host.
 
     The kernel counts PIDs up; /proc/sys/kernel/ns_last_pid says where it is, and can be set.
     """

@@ -20,11 +20,11 @@ from dojo.testkit.containers import (
     detached,
     end_detached,
     end_process,
-    minder_of,
+    monitor_of,
     showed,
     started,
 )
-from dojo.testkit.crash_points import moments
+from dojo.testkit.crash_points import crash_points
 from dojo.testkit.mydocker import Mydocker
 from dojo.testkit.records import listed
 from dojo.testkit.testing import check, expect, guard, needs, ours, task, vm
@@ -32,7 +32,7 @@ from dojo.testkit.testing import check, expect, guard, needs, ours, task, vm
 STAY = "exec sleep 1000"
 ALL_BYTES = bytes(range(256))
 MEBIBYTE = 1024 * 1024
-MOMENTS = 5  # at most, at which something happens to a command
+CRASH_POINTS = 5  # at most, at which something happens to a command
 # Says a word on each stream, as often as somebody writes a line to /shared/ask.
 ANSWER = """echo ready; count=0; while :; do
     while read word; do
@@ -113,7 +113,7 @@ def test_the_log_of_one_that_was_killed(mydocker):
 
 @task(1)
 def test_a_container_is_found_by_its_id(mydocker):
-    """Every id that mydocker has shown: what `run -d` printed, what `ps` prints, and its start."""
+    """Every ID that mydocker has shown: what `run -d` printed, what `ps` prints, and its start."""
     identity = detached(mydocker, "--name", "box", "busybox", "echo", "hello")
     nothing_lives(mydocker)
     short = expect(mydocker("ps", "-aq"), status=0).text.strip()
@@ -220,7 +220,7 @@ def test_a_name_that_leads_elsewhere_shows_nothing(mydocker):
 @task(1)
 @ours
 def test_a_broken_record_is_in_nobodys_way(mydocker):
-    """Whoever looks for a name or an id reads all records: one that is broken is not the one."""
+    """Whoever looks for a name or an ID reads all records: one that is broken is not the one."""
     identity = detached(mydocker, "--name", "box", "busybox", "echo", "hello")
     nothing_lives(mydocker)
     expect(mydocker("logs", "box"), status=0, out="hello\n", err="")
@@ -235,7 +235,7 @@ def test_a_broken_record_is_in_nobodys_way(mydocker):
         shutil.rmtree(broken)
 
 
-# Task 2: The minder reads
+# Task 2: The monitor reads
 
 
 @task(2)
@@ -252,7 +252,7 @@ def test_a_foreground_container_has_a_log_too(mydocker):
 @task(2)
 @pytest.mark.parametrize(
     "detach",
-    [(), pytest.param(("-d",), marks=guard)],  # detached, it needs no minder to be written down
+    [(), pytest.param(("-d",), marks=guard)],  # detached, it needs no monitor to be written down
     ids=["foreground", "detached"],
 )
 def test_megabytes_come_back(mydocker, shared, detach):
@@ -282,7 +282,7 @@ def test_the_last_words_are_there(mydocker):
 
 @task(2)
 def test_an_id_then_a_name_then_the_start_of_an_id(mydocker):
-    """A name may look like an id. There is an order, so that each word means one container only."""
+    """A name may look like an ID. There is an order, so that each word means one container only."""
     one = detached(mydocker, "busybox", "echo", "one")
     nothing_lives(mydocker)
     for name in (one[:3], one):  # names of other containers
@@ -343,12 +343,12 @@ def test_a_start_without_processes_or_threads_leaves_nothing(mydocker, detach):
         check(not left, "no process and no group of it", left, call)
     expect(call, status=0, out=None if detach else "started\n", err="")
     is_id = re.fullmatch("[0-9a-f]{64}\n", call.text)
-    check(is_id or not detach, "an id of 64 hex digits, once it may start", call.text, call)
+    check(is_id or not detach, "an ID of 64 hex digits, once it may start", call.text, call)
     nothing_lives(mydocker)
 
 
 def made_groups(mydocker: Mydocker) -> list[str]:
-    """The groups on the scratch host, but for that of `few_processes`."""
+    """The groups on the test host, but for that of `few_processes`."""
     return [name for name in mydocker.host.groups.below() if "few-processes" not in name]
 
 
@@ -568,7 +568,7 @@ def test_f_ends_with_the_container(mydocker, shared):
 @ours
 @pytest.mark.parametrize("caller", ELSEWHERE.values(), ids=ELSEWHERE)
 def test_f_in_another_pid_namespace(mydocker, shared, caller):
-    """There, nobody sees the minder. But its lock says whether more can come, and when it ends."""
+    """There, nobody sees the monitor. But its lock says whether more can come, and when it ends."""
     answering(mydocker, shared)
     first = container_process(mydocker)
     follower = started(mydocker.start("logs", "-f", "box", before=caller))
@@ -622,10 +622,10 @@ def test_never_the_log_of_another_one_of_its_name(mydocker):
     name can have become another one's.
     """
     named = ("--rm", "--name", "box", "busybox", "sh", "-c")
-    for moment in moments(MOMENTS, looks=True):
+    for crash_point in crash_points(CRASH_POINTS, looks=True):
         first = detached(mydocker, *named, f"echo ready; {STAY}")
-        reading = mydocker.start("logs", first, moment=moment)
-        with moment:
+        reading = mydocker.start("logs", first, crash_point=crash_point)
+        with crash_point:
             end_detached(mydocker, first)
             second = detached(mydocker, *named, f"echo of the next one; {STAY}")
             logged(mydocker, "box", b"of the next one\n")
@@ -636,12 +636,12 @@ def test_never_the_log_of_another_one_of_its_name(mydocker):
 
 @task(5)
 @ours
-def test_f_ends_when_the_minder_is_killed(mydocker):
+def test_f_ends_when_the_monitor_is_killed(mydocker):
     """Nobody writes the end down in that case. Who follows must not wait for it for ever."""
     mydocker.may_leave("cgroup", "file")  # until 5.6, nothing clears these away after a crash
     detached(mydocker, "--name", "box", "busybox", "sh", "-c", f"echo ready; {STAY}")
     follower = started(mydocker.start("logs", "-f", "box"))
-    os.kill(minder_of(mydocker, container_process(mydocker)).pid, signal.SIGKILL)
+    os.kill(monitor_of(mydocker, container_process(mydocker)).pid, signal.SIGKILL)
     expect(follower.wait(), status=0, out="ready\n", err="")
     nothing_lives(mydocker)
 
@@ -771,14 +771,14 @@ def test_follow_without_what_was_before(mydocker, shared):
 
 @task(6)
 @ours
-def test_the_log_of_one_whose_minder_was_killed(mydocker):
+def test_the_log_of_one_whose_monitor_was_killed(mydocker):
     """What has been written down stays written down, whatever process of mydocker dies."""
     mydocker.may_leave("cgroup", "file")  # until 5.6, nothing clears these away after a crash
     content = "".join(f"{number}\n" for number in range(1, 1001))
     script = f"seq 1000; echo ready >&2; {STAY}"
     detached(mydocker, "--name", "box", "busybox", "sh", "-c", script)
     logged(mydocker, "box", content.encode(), b"ready\n")
-    os.kill(minder_of(mydocker, container_process(mydocker)).pid, signal.SIGKILL)
+    os.kill(monitor_of(mydocker, container_process(mydocker)).pid, signal.SIGKILL)
     nothing_lives(mydocker)
     expect(mydocker("logs", "box"), status=0, out=content, err="ready\n")
     expect(mydocker("logs", "-f", "--tail", "1", "box"), status=0)  # and does not wait for more
@@ -876,7 +876,7 @@ def length_in_common(one: Sequence, other: Sequence) -> int:
 
 
 def nothing_lives(mydocker: Mydocker) -> None:
-    """Expect containers, and what minds them, to be gone soon."""
+    """Expect containers, and their monitors, to be gone soon."""
     __tracebackhide__ = True
     host = mydocker.host
     left = host.until(lambda: not container_processes(mydocker), 20) or "it still runs"

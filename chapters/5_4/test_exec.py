@@ -32,14 +32,14 @@ from dojo.testkit.containers import (
     end,
     end_detached,
     end_process,
-    minder_of,
+    monitor_of,
     nothing_beside,
     process_called,
     showed,
     started,
     wait_for_text,
 )
-from dojo.testkit.crash_points import moments
+from dojo.testkit.crash_points import crash_points
 from dojo.testkit.mydocker import Mydocker
 from dojo.testkit.readings import number_in, state_of, type_ctrl_c
 from dojo.testkit.records import listed
@@ -50,7 +50,7 @@ SHOW_OWN_ARGUMENTS = ("sh", "-c", "cat /proc/$$/cmdline; exit 0", "sh")
 KILLED = 128 + 9  # by SIGKILL, which has no name where tests are only collected
 ODD_TEXT = st.text(alphabet=" \n\t'\"\\$;`*?-äñ€\u2028", max_size=10)
 ODD_WORDS = ["", "-i", "--", "a;b", "a  b", "$HOME", "`id`"]
-MOMENTS = 8  # at most, at which a container ends while somebody joins it
+CRASH_POINTS = 8  # at most, at which a container ends while somebody joins it
 
 
 # Task 1: Into the same world
@@ -568,10 +568,10 @@ def test_ctrl_c_comes_once_without_t(mydocker):
 
 
 @task(4)
-@pytest.mark.parametrize("how", ["by itself", "killed", "with its minder"])
+@pytest.mark.parametrize("how", ["by itself", "killed", "with its monitor"])
 def test_a_container_that_has_ended_is_told(mydocker, tmp_path, how):
     """Its namespaces are gone. What goes on without them, goes on as root on the host."""
-    if how == "with its minder":
+    if how == "with its monitor":
         mydocker.may_leave("cgroup", "file")  # until 5.6, nothing clears these away after a crash
     script = "until test -e /tmp/end; do sleep 0.1; done"
     detached(mydocker, "--name", "box", "busybox", "sh", "-c", script)
@@ -581,8 +581,8 @@ def test_a_container_that_has_ended_is_told(mydocker, tmp_path, how):
         execute(mydocker, "touch /tmp/end")  # it may be killed with the container
     if how == "killed":
         os.kill(first.pid, signal.SIGKILL)
-    if how == "with its minder":
-        os.kill(minder_of(mydocker, first).pid, signal.SIGKILL)
+    if how == "with its monitor":
+        os.kill(monitor_of(mydocker, first).pid, signal.SIGKILL)
     mydocker.host.until(lambda: not listed(mydocker))
     refused(mydocker, tmp_path, "box")
 
@@ -593,12 +593,12 @@ def test_a_first_process_that_nobody_has_waited_for_has_ended(mydocker, tmp_path
     """PID 1 is dead, and its number still taken: a zombie. It has no namespaces any more."""
     with box(mydocker) as first:
         expect(execute(mydocker, "echo ran"), status=0, out="ran\n")
-        minder = minder_of(mydocker, first)
-        os.kill(minder.pid, signal.SIGSTOP)
+        monitor = monitor_of(mydocker, first)
+        os.kill(monitor.pid, signal.SIGSTOP)
         os.kill(first.pid, signal.SIGKILL)
         mydocker.host.until(lambda: state_of(first.pid) == "Z")
         refused(mydocker, tmp_path, "box")
-        os.kill(minder.pid, signal.SIGCONT)
+        os.kill(monitor.pid, signal.SIGCONT)
 
 
 @task(4)
@@ -625,7 +625,7 @@ def test_a_pid_that_is_used_again_is_not_joined(mydocker, tmp_path):
     expect(execute(mydocker, "echo ran"), status=0, out="ran\n")
     first = container_process(mydocker)
     # So that nobody writes down that it has ended.
-    os.kill(minder_of(mydocker, first).pid, signal.SIGKILL)
+    os.kill(monitor_of(mydocker, first).pid, signal.SIGKILL)
     mydocker.host.until(lambda: state_of(first.pid) == "")
     stranger, process = stranger_with_pid(mydocker, first.inner)
     refused(mydocker, tmp_path, "box")
@@ -661,11 +661,11 @@ def test_a_container_that_ends_at_this_moment(mydocker, tmp_path):
     identity = detached(mydocker, "--rm", "--name", "box", "busybox", *STAY)
     expect(mydocker("exec", "box", "sh", "-c", script), status=0, out="ran\n")
     end_detached(mydocker, identity)
-    for moment in moments(MOMENTS, looks=True):
+    for crash_point in crash_points(CRASH_POINTS, looks=True):
         identity = detached(mydocker, "--rm", "--name", "box", "busybox", *STAY)
-        running = mydocker.start("exec", "box", "sh", "-c", script, moment=moment)
+        running = mydocker.start("exec", "box", "sh", "-c", script, crash_point=crash_point)
         process = container_process(mydocker, identity)
-        with moment:
+        with crash_point:
             os.kill(process.pid, signal.SIGKILL)
         call = expect(running.wait())
         end_process(mydocker, process)

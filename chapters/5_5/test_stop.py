@@ -25,10 +25,10 @@ from dojo.testkit.containers import (
     container_processes,
     detached,
     end_detached,
-    minder_of,
+    monitor_of,
     started,
 )
-from dojo.testkit.crash_points import moments
+from dojo.testkit.crash_points import crash_points
 from dojo.testkit.mydocker import Mydocker
 from dojo.testkit.records import listed
 from dojo.testkit.testing import check, expect, guard, needs, ours, task, vm
@@ -36,7 +36,7 @@ from dojo.testkit.testing import check, expect, guard, needs, ours, task, vm
 STAY = ("sleep", "1000")  # as PID 1 it has no handler for SIGTERM, so the kernel drops it
 KILLED = 128 + 9  # by SIGKILL, which has no name where tests are only collected
 NOT_WAITED_FOR = "600"  # seconds: a `stop` that waits them out takes too long for the test
-MOMENTS = 6  # at most, at which a container ends by itself while it is stopped
+CRASH_POINTS = 6  # at most, at which a container ends by itself while it is stopped
 DEFAULT_SECONDS = 10
 
 
@@ -109,7 +109,7 @@ def test_two_can_stop_it_at_the_same_time(mydocker):
 
 @task(1)
 @ours
-@pytest.mark.parametrize("whose", ["first process", "minder"])
+@pytest.mark.parametrize("whose", ["first process", "monitor"])
 def test_a_pid_that_is_used_again_is_not_signalled(mydocker, whose):
     """A PID is a number that is given out again. The record has it, and somebody else is it now.
 
@@ -118,9 +118,9 @@ def test_a_pid_that_is_used_again_is_not_signalled(mydocker, whose):
     mydocker.may_leave("cgroup", "file")  # until 5.6, nothing clears these away after a crash
     detached(mydocker, "--name", "box", "busybox", *STAY)
     first = container_process(mydocker)
-    minder = minder_of(mydocker, first)
-    kill_both(mydocker, first, minder)
-    with stranger(mydocker, first.inner if whose == "first process" else minder.inner):
+    monitor = monitor_of(mydocker, first)
+    kill_both(mydocker, first, monitor)
+    with stranger(mydocker, first.inner if whose == "first process" else monitor.inner):
         expect(mydocker("stop", "-t", "1", "box"), status=0, out="box\n", err="")
     check(ended(mydocker) == KILLED, f"it is listed as ended with {KILLED}", ended(mydocker))
 
@@ -141,17 +141,17 @@ def test_the_pid_of_one_that_has_ended_is_not_signalled(mydocker):
 def test_a_pid_that_is_used_again_while_stop_waits_is_not_signalled(mydocker):
     """It ends after SIGTERM, its number goes to a stranger, and the time is not up yet.
 
-    The minder stands still here, and so cannot say that it has ended: PID 1 is a zombie at first,
+    The monitor stands still here, and so cannot say that it has ended: PID 1 is a zombie at first,
     whose number is taken; then both are gone.
     """
     mydocker.may_leave("cgroup", "file")  # until 5.6, nothing clears these away after a crash
     asked(mydocker, "trap 'exit 43' TERM")
     first = container_process(mydocker)
-    minder = minder_of(mydocker, first)
-    os.kill(minder.pid, signal.SIGSTOP)
+    monitor = monitor_of(mydocker, first)
+    os.kill(monitor.pid, signal.SIGSTOP)
     running = mydocker.start("stop", "-t", "3", "box")
     mydocker.host.until(lambda: gone(first))
-    kill_both(mydocker, first, minder)
+    kill_both(mydocker, first, monitor)
     with stranger(mydocker, first.inner):
         expect(running.wait(), status=0, out="box\n", err="")
 
@@ -161,7 +161,7 @@ def test_a_pid_that_is_used_again_while_stop_waits_is_not_signalled(mydocker):
 def test_a_pid_from_before_a_reboot_is_not_signalled(mydocker):
     """After a reboot all PIDs are given out anew, and start times count from the start again.
 
-    Only the id of the boot tells the two apart. Here the record says that it is from another one.
+    Only the ID of the boot tells the two apart. Here the record says that it is from another one.
     """
     identity = detached(mydocker, "--name", "box", "busybox", *STAY)
     first = container_process(mydocker)
@@ -178,12 +178,12 @@ def test_a_pid_from_before_a_reboot_is_not_signalled(mydocker):
 
 @task(1)
 @ours
-def test_one_whose_minder_was_killed_is_stopped(mydocker):
+def test_one_whose_monitor_was_killed_is_stopped(mydocker):
     """The container died with it (chapter 3.1), and nobody wrote that down: it is seen now."""
     mydocker.may_leave("cgroup", "file")  # until 5.6, nothing clears these away after a crash
     detached(mydocker, "--name", "box", "busybox", *STAY)
     first = container_process(mydocker)
-    kill_both(mydocker, first, minder_of(mydocker, first))
+    kill_both(mydocker, first, monitor_of(mydocker, first))
     expect(mydocker("stop", "box"), status=0, out="box\n", err="")
     check(ended(mydocker) == KILLED, f"it is listed as ended with {KILLED}", ended(mydocker))
 
@@ -236,7 +236,7 @@ def test_no_time_at_all(mydocker):
 
 @task(2)
 def test_names_are_printed_as_they_were_typed(mydocker):
-    """By id, by the start of the id, by name: what was typed comes back, one name a line."""
+    """By ID, by the start of the ID, by name: what was typed comes back, one name a line."""
     identity = detached(mydocker, "--name", "box", "busybox", *STAY)
     for name in (identity[:7], identity, "box"):  # the second time, it has ended already
         expect(mydocker("stop", "-t", "0", name), status=0, out=f"{name}\n", err="")
@@ -252,10 +252,10 @@ def test_names_are_printed_as_they_were_typed(mydocker):
 @needs("unotify")
 def test_one_that_is_just_starting_is_stopped(mydocker):
     """It has a record, and no PID 1 yet. Who is told that it is stopped must not find it later."""
-    for moment in moments(MOMENTS):
+    for crash_point in crash_points(CRASH_POINTS):
         words = ("run", "-d", "--rm", "--name", "box", "busybox", *STAY)
-        starting = mydocker.start(*words, moment=moment)
-        with moment:
+        starting = mydocker.start(*words, crash_point=crash_point)
+        with crash_point:
             stopping = mydocker.start("stop", "-t", "0", "box")
             mydocker.host.until(stopping.has_ended, 0.5)  # or it waits for the other one
         starting.wait()
@@ -293,7 +293,7 @@ def test_nothing_is_alive_right_after(mydocker):
 @ours
 @needs("cgroup")
 def test_what_it_lived_in_is_gone_right_after(mydocker, tmp_path):
-    """Its group, its mounts, its minder: `stop` returns when there is nothing to wait for."""
+    """Its group, its mounts, its monitor: `stop` returns when there is nothing to wait for."""
     before = mydocker.host.mountinfo()
     options = ("-m", "64m", "-v", f"{tmp_path}:/data")
     detached(mydocker, "--name", "box", *options, "busybox", *STAY)
@@ -339,11 +339,11 @@ def test_one_whose_first_process_stands_still_can_be_stopped(mydocker):
 @needs("unotify")
 def test_one_that_ends_at_this_moment_is_stopped(mydocker):
     """It ran when `stop` looked, and has ended when `stop` sends its signal: all the better."""
-    for number, moment in enumerate(moments(MOMENTS, looks=True)):
+    for number, crash_point in enumerate(crash_points(CRASH_POINTS, looks=True)):
         name = f"box-{number}"
         identity = detached(mydocker, "--name", name, "busybox", *STAY)
-        running = mydocker.start("stop", "-t", "1", name, moment=moment)
-        with moment:
+        running = mydocker.start("stop", "-t", "1", name, crash_point=crash_point)
+        with crash_point:
             for process in container_processes(mydocker, identity):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process.pid, signal.SIGKILL)
@@ -481,7 +481,7 @@ def waits_for(trap: str) -> str:
 
 
 def asked(mydocker: Mydocker, trap: str, name: str = "box") -> str:
-    """A detached container that is ready to be asked to end. Returns its id."""
+    """A detached container that is ready to be asked to end. Returns its ID."""
     __tracebackhide__ = True
     identity = detached(mydocker, "--name", name, "busybox", "sh", "-c", waits_for(trap))
     ready = mydocker.host.until(lambda: mydocker("logs", name).out == b"ready\n")
@@ -521,13 +521,13 @@ def settled(mydocker: Mydocker, identity: str) -> bool:
     return not container_processes(mydocker, identity) and not mydocker.host.processes()
 
 
-def kill_both(mydocker: Mydocker, first: Process, minder: Process) -> None:
-    """Kill the minder, and with it the container. Both numbers are free then: no zombie has one."""
+def kill_both(mydocker: Mydocker, first: Process, monitor: Process) -> None:
+    """Kill the monitor, and the container with it. Both PIDs are free then: no zombie has one."""
     __tracebackhide__ = True
-    os.kill(minder.pid, signal.SIGKILL)
+    os.kill(monitor.pid, signal.SIGKILL)
 
     def left() -> list[str]:
-        return [str(p) for p in (first, minder) if Path(f"/proc/{p.pid}").exists()]
+        return [str(p) for p in (first, monitor) if Path(f"/proc/{p.pid}").exists()]
 
     mydocker.host.until(lambda: not left())
-    check(not left(), "the container dies with its minder", left())
+    check(not left(), "the container dies with its monitor", left())

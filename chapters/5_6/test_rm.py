@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dojo.scratch import Call, Moment, Process
+from dojo.scratch import Call, CrashPoint, Process
 from dojo.testkit import machine
 from dojo.testkit.callers import (
     ELSEWHERE,
@@ -22,11 +22,11 @@ from dojo.testkit.containers import (
     container_processes,
     detached,
     end_detached,
-    minder_of,
+    monitor_of,
     started,
     wait_for_text,
 )
-from dojo.testkit.crash_points import as_far_as_it_can, beside, moments
+from dojo.testkit.crash_points import as_far_as_it_can, beside, crash_points
 from dojo.testkit.mydocker import Mydocker
 from dojo.testkit.records import listed, wrong_records
 from dojo.testkit.testing import check, expect, guard, needs, ours, task, vm
@@ -37,7 +37,7 @@ KILLED = 128 + 9  # by SIGKILL, which has no name where tests are only collected
 OPTIONS = ("-m", "64m", "--pids-limit", "20")
 ROUNDS = 6  # of two commands at once
 FIRST_LOOKS = 6  # at what others change: in these, a command finds its container
-MOMENTS = 6  # at most, at which something happens to a command
+CRASH_POINTS = 6  # at most, at which something happens to a command
 TRACEBACK = "Traceback"
 DEPTH = 1200  # of a path of more than 4096 bytes, and of more calls than Python nests
 
@@ -76,7 +76,7 @@ def test_the_name_is_free_again_and_starts_clean(mydocker):
 @ours
 @needs("cgroup")
 def test_nothing_of_it_is_left_on_disk(mydocker):
-    """Record, log, layer, mount points: all that had its name or its id in MYDOCKER_ROOT goes.
+    """Record, log, layer, mount points: all that had its name or its ID in MYDOCKER_ROOT goes.
 
     Where only the record is removed, the rest fills the disk, and no command shows it.
     """
@@ -102,7 +102,7 @@ def test_images_are_not_touched(mydocker):
 
 @task(1)
 def test_names_are_printed_as_they_were_typed(mydocker):
-    """By id, by the start of the id, by name: what was typed comes back, one name a line."""
+    """By ID, by the start of the ID, by name: what was typed comes back, one name a line."""
     for digits in (64, 12, 5):
         identity = one_that_has_ended(mydocker)
         typed = identity[:digits]
@@ -136,10 +136,10 @@ def test_a_stopped_one_is_removed(mydocker):
 @task(1)
 @ours
 @needs("cgroup")
-def test_one_whose_minder_was_killed_is_removed(mydocker):
-    """It ended with its minder, and nobody was there to clean up. `rm` makes up for it."""
+def test_one_whose_monitor_was_killed_is_removed(mydocker):
+    """It ended with its monitor, and nobody was there to clean up. `rm` makes up for it."""
     detached(mydocker, "--name", "box", *OPTIONS, "busybox", *STAY)
-    kill_with_its_minder(mydocker, container_process(mydocker))
+    kill_with_its_monitor(mydocker, container_process(mydocker))
     call = expect(mydocker("rm", "box"), status=0, out="box\n", err="")
     nothing_alive(mydocker, call)
     nothing_left(mydocker, call)
@@ -178,10 +178,10 @@ def test_a_link_to_the_host_is_not_followed(mydocker, folder):
 @needs("unotify")
 def test_remove_one_while_somebody_looks(mydocker):
     """`ps` has found a name, and then there is nothing any more: no traceback, and no complaint."""
-    for moment in moments(MOMENTS, looks=True):
+    for crash_point in crash_points(CRASH_POINTS, looks=True):
         one_that_has_ended(mydocker)
-        looking = mydocker.start("ps", "-a", moment=moment)
-        expect(beside(mydocker, moment, "rm", "box"), status=0, out="box\n", err="")
+        looking = mydocker.start("ps", "-a", crash_point=crash_point)
+        expect(beside(mydocker, crash_point, "rm", "box"), status=0, out="box\n", err="")
         expect(looking.wait(), status=0, err="")
 
 
@@ -251,7 +251,7 @@ def test_one_that_has_ended_is_removed_from_another_pid_namespace(mydocker, call
     ids=["rm", "rm -f"],
 )
 def test_one_whose_pid_namespace_is_gone_is_removed(mydocker, options):
-    """All of it was killed at once, and its minder too. Nobody would ever be there to see it."""
+    """All of it was killed at once, and its monitor too. Nobody would ever be there to see it."""
     with another_pid_namespace(mydocker) as inside:
         detached(mydocker, "--name", "box", *OPTIONS, "busybox", *STAY, before=inside)
     mydocker.host.until(lambda: not container_processes(mydocker))
@@ -261,14 +261,14 @@ def test_one_whose_pid_namespace_is_gone_is_removed(mydocker, options):
 @task(2)
 @ours
 def test_f_does_not_wait_for_ever(mydocker):
-    """Its minder stands still, as one does whose reader is gone for lunch. It is killed as well."""
+    """Its monitor stands still, as if its reader were gone for lunch. It is killed as well."""
     detached(mydocker, "--name", "box", "busybox", *STAY)
-    minder = container_process(mydocker).parent
-    os.kill(minder, signal.SIGSTOP)
+    monitor = container_process(mydocker).parent
+    os.kill(monitor, signal.SIGSTOP)
     call = expect(mydocker("rm", "-f", "box"), status=0, out="box\n", err="")
     nothing_left(mydocker, call)
     alive = mydocker.host.until(lambda: not mydocker.host.processes())
-    check(alive, "no process, and no minder", "; ".join(map(str, mydocker.host.processes())), call)
+    check(alive, "no process, and no monitor", "; ".join(map(str, mydocker.host.processes())), call)
 
 
 @task(2)
@@ -369,7 +369,7 @@ def test_a_name_that_is_a_path_is_not_followed(mydocker, tmp_path):
     [
         pytest.param("first process", "rm", marks=guard),  # nobody is killed without -f
         ("first process", "rm -f"),
-        ("minder", "rm -f"),
+        ("monitor", "rm -f"),
     ],
 )
 def test_a_pid_that_is_used_again_is_not_killed(mydocker, whose, words):
@@ -379,9 +379,9 @@ def test_a_pid_that_is_used_again_is_not_killed(mydocker, whose, words):
     """
     detached(mydocker, "--name", "box", "busybox", *STAY)
     first = container_process(mydocker)
-    minder = minder_of(mydocker, first)
-    kill_with_its_minder(mydocker, first)
-    with stranger(mydocker, first.inner if whose == "first process" else minder.inner):
+    monitor = monitor_of(mydocker, first)
+    kill_with_its_monitor(mydocker, first)
+    with stranger(mydocker, first.inner if whose == "first process" else monitor.inner):
         call = expect(mydocker(*words.split(), "box"), status=0, out="box\n", err="")
     nothing_left(mydocker, call)
 
@@ -389,23 +389,26 @@ def test_a_pid_that_is_used_again_is_not_killed(mydocker, whose, words):
 @task(2)
 @ours
 @needs("cgroup", "unotify")
-def test_after_the_minder_was_killed_f_clears_all(mydocker):
-    """Nobody cleaned up after the container that died with its minder: `rm -f` does, to the last.
+def test_after_the_monitor_was_killed_f_clears_all(mydocker):
+    """Nobody cleaned up after the container that died with its monitor: `rm -f` does, to the last.
 
     Killed at any moment of its life, even before the container had begun.
     """
     detached(mydocker, "--name", "box", "busybox", *STAY)
     expect(mydocker("rm", "-f", "box"), status=0, out="box\n", err="")
-    for moment in moments(MOMENTS):
+    for crash_point in crash_points(CRASH_POINTS):
         words = ["run", "-d", "--name", "box", *OPTIONS, "busybox", *STAY]
-        running = mydocker.start(*words, moment=moment)
-        with moment, contextlib.suppress(ProcessLookupError):  # `run` has ended, or has no child
+        running = mydocker.start(*words, crash_point=crash_point)
+        with (
+            crash_point,
+            contextlib.suppress(ProcessLookupError),
+        ):  # `run` has ended, or has no child
             for process in running.descendants()[:1]:
                 os.kill(process.pid, signal.SIGKILL)
         expect(running.wait())
         for process in container_processes(mydocker):
-            if process.parent != mydocker.host.pid:  # else its minder is dead, and it will be
-                kill_with_its_minder(mydocker, process)
+            if process.parent != mydocker.host.pid:  # else its monitor is dead, and it will be
+                kill_with_its_monitor(mydocker, process)
         mydocker.host.until(lambda: not mydocker.host.processes())
         call = expect(mydocker("rm", "-f", "box"), status=0)
         nothing_alive(mydocker, call)
@@ -464,11 +467,11 @@ def test_a_volume_that_is_in_use_stays(mydocker, folder):
 @task(2)
 @ours
 def test_a_volume_survives_a_crash_and_what_clears_up_after_it(mydocker, folder):
-    """The minder was killed: nobody has unmounted anything in good order."""
+    """The monitor was killed: nobody has unmounted anything in good order."""
     before = describe(folder)
     words = ("--name", "box", "-v", f"{folder}:/data", "-v", f"{folder}/file:/settings")
     detached(mydocker, *words, "busybox", *STAY)
-    kill_with_its_minder(mydocker, container_process(mydocker))
+    kill_with_its_monitor(mydocker, container_process(mydocker))
     call = expect(mydocker("rm", "-f", "box"), status=0, out="box\n", err="")
     found = kept(before, folder)
     check(not found, "the volume as it was", found, call)
@@ -509,7 +512,7 @@ def test_a_tree_without_an_end_is_removed(mydocker):
             os.mkdir("below", dir_fd=there)
             there = os.open("below", os.O_RDONLY | os.O_DIRECTORY, dir_fd=there)
             opened.callback(os.close, there)
-    kill_with_its_minder(mydocker, first)
+    kill_with_its_monitor(mydocker, first)
     call = expect(mydocker("rm", "-f", "box"), status=0, out="box\n", err="")
     nothing_left(mydocker, call)
 
@@ -526,10 +529,10 @@ def test_never_another_one_of_its_name(mydocker):
     """
     for number in range(FIRST_LOOKS):
         old = one_that_has_ended(mydocker, name="box")
-        moment = Moment(number, looks=True)
-        removing = mydocker.start("rm", old, moment=moment)
+        crash_point = CrashPoint(number, looks=True)
+        removing = mydocker.start("rm", old, crash_point=crash_point)
         new = ""
-        with moment:
+        with crash_point:
             other = as_far_as_it_can(mydocker, "rm", "box")
             if other.has_ended():
                 new = detached(mydocker, "--name", "box", "busybox", *STAY)
@@ -576,15 +579,15 @@ def test_two_remove_one_that_has_ended(mydocker):
 
 
 @task(3)
-@guard  # the removal of 4.3 does not mind whether it is the only one
+@guard  # the removal of 4.3 works with others beside it
 @needs("cgroup", "unotify")
 def test_remove_one_that_ends_at_this_moment(mydocker):
     """With `--rm` it removes itself when it ends. Whoever comes second finds nothing."""
-    for moment in moments(MOMENTS, looks=True):
+    for crash_point in crash_points(CRASH_POINTS, looks=True):
         detached(mydocker, "--rm", "--name", "box", *OPTIONS, "busybox", *STAY)
         first = container_process(mydocker)
-        running = mydocker.start("rm", "-f", "box", moment=moment)
-        with moment, contextlib.suppress(ProcessLookupError):
+        running = mydocker.start("rm", "-f", "box", crash_point=crash_point)
+        with crash_point, contextlib.suppress(ProcessLookupError):
             os.kill(first.pid, signal.SIGKILL)
         call = expect(orderly(running.wait()), status=0)
         check(call.out in (b"box\n", b""), "its name, or nothing", call.text, call)
@@ -602,10 +605,10 @@ def test_remove_while_somebody_joins(mydocker):
     joined = started(mydocker.start("exec", "box", "sh", "-c", script), b"in")
     expect(mydocker("rm", "-f", "box"), status=0, out="box\n", err="")
     expect(joined.wait(), status=KILLED, out="in\n")
-    for moment in moments(MOMENTS, looks=True):
+    for crash_point in crash_points(CRASH_POINTS, looks=True):
         identity = detached(mydocker, "--name", "box", "busybox", *STAY)
-        joining = mydocker.start("exec", "box", "sh", "-c", script, moment=moment)
-        removed = beside(mydocker, moment, "rm", "-f", "box")
+        joining = mydocker.start("exec", "box", "sh", "-c", script, crash_point=crash_point)
+        removed = beside(mydocker, crash_point, "rm", "-f", "box")
         expect(removed, status=0, out="box\n", err="")
         call = orderly(joining.wait())
         check(call.status in (1, KILLED), "status 1 or 137", call.status, call)
@@ -621,10 +624,12 @@ def test_remove_while_somebody_joins(mydocker):
 @needs("cgroup", "unotify")
 def test_a_new_one_of_the_same_name_while_the_old_one_goes(mydocker):
     """The new one gets the name or is told that it is taken. It is never half removed with it."""
-    for moment in moments(MOMENTS, looks=True):
+    for crash_point in crash_points(CRASH_POINTS, looks=True):
         detached(mydocker, "--name", "box", *OPTIONS, "busybox", *STAY)
-        removing = mydocker.start("rm", "-f", "box", moment=moment)
-        call = orderly(beside(mydocker, moment, "run", "--name", "box", "busybox", "echo", "new"))
+        removing = mydocker.start("rm", "-f", "box", crash_point=crash_point)
+        call = orderly(
+            beside(mydocker, crash_point, "run", "--name", "box", "busybox", "echo", "new")
+        )
         removed = expect(orderly(removing.wait()), status=0)
         check(call.status in (0, 125, KILLED), "status 0, or 125: taken", call.status, call)
         if call.status == 0:
@@ -642,15 +647,15 @@ def test_a_new_one_of_the_same_name_while_the_old_one_goes(mydocker):
 @guard  # the record goes last since task 1
 @ours
 @needs("cgroup", "unotify")
-@pytest.mark.parametrize("state", ["running", "its minder was killed"])
+@pytest.mark.parametrize("state", ["running", "its monitor was killed"])
 def test_a_removal_that_was_killed_can_be_done_again(mydocker, state):
     """Half removed is the worst: not there for `ps`, and still in the way. `rm -f` finishes it."""
-    for moment in moments(MOMENTS if state == "running" else 12):
+    for crash_point in crash_points(CRASH_POINTS if state == "running" else 12):
         detached(mydocker, "--name", "box", *OPTIONS, "busybox", *STAY)
         if state != "running":
-            kill_with_its_minder(mydocker, container_process(mydocker))
-        running = mydocker.start("rm", "-f", "box", moment=moment)
-        with moment:
+            kill_with_its_monitor(mydocker, container_process(mydocker))
+        running = mydocker.start("rm", "-f", "box", crash_point=crash_point)
+        with crash_point:
             running.kill()
         running.wait()
         expect(mydocker("ps", "-a"), status=0)
@@ -712,7 +717,7 @@ def test_what_lies_in_the_place_of_a_record_is_removed(mydocker, folder, what):
 @task(4)
 @ours
 def test_records_with_one_wrong_value_can_be_removed(mydocker):
-    """All is well in them but for one value: a name that is another's, an id that is a path …
+    """All is well in them but for one value: a name that is another's, an ID that is a path …
 
     Who believes that kills or removes what belongs to somebody else. The name of the directory is
     what was typed; nothing else in there is to be trusted.
@@ -764,7 +769,7 @@ def test_what_runs_ends_though_its_record_is_broken(mydocker):
 @needs("cgroup")
 @pytest.mark.parametrize("caller", ELSEWHERE.values(), ids=ELSEWHERE)
 def test_a_broken_record_of_one_in_another_pid_namespace_stays(mydocker, caller):
-    """Its groups are found by its id, but `cgroup.procs` shows no PID in there, or a 0.
+    """Its groups are found by its ID, but `cgroup.procs` shows no PID in there, or a 0.
 
     Who kills process 0 kills itself, and who waits for the others' end waits for ever.
     """
@@ -798,7 +803,7 @@ def folder(tmp_path: Path) -> Path:
 def one_that_has_ended(
     mydocker: Mydocker, script: str = "", *options: str, name: str = "box"
 ) -> str:
-    """Run a script in a detached container, and wait until it has ended. Returns its id."""
+    """Run a script in a detached container, and wait until it has ended. Returns its ID."""
     __tracebackhide__ = True
     words = ("--name", name, *options, "busybox", "sh", "-c", script or f"echo of {name}")
     identity = detached(mydocker, *words)
@@ -872,13 +877,13 @@ def kept(before, folder: Path) -> str:
     return "\n".join(line for line in found if "time of change" not in line)
 
 
-def kill_with_its_minder(mydocker: Mydocker, first: Process) -> None:
-    """Kill the parent of PID 1, which minds it. Both numbers are free then: no zombie has one."""
+def kill_with_its_monitor(mydocker: Mydocker, first: Process) -> None:
+    """Kill the parent of PID 1, its monitor. Both numbers are free then: no zombie has one."""
     __tracebackhide__ = True
-    os.kill(minder_of(mydocker, first).pid, signal.SIGKILL)
+    os.kill(monitor_of(mydocker, first).pid, signal.SIGKILL)
 
     def left() -> list[int]:
         return [pid for pid in (first.pid, first.parent) if Path(f"/proc/{pid}").exists()]
 
     mydocker.host.until(lambda: not left())
-    check(not left(), "the container dies with its minder", f"{first} lives")
+    check(not left(), "the container dies with its monitor", f"{first} lives")

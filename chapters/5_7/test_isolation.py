@@ -13,18 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from dojo.scratch import Call, Moment, Process, Running
+from dojo.scratch import Call, CrashPoint, Process, Running
 from dojo.testkit.callers import ELSEWHERE
 from dojo.testkit.containers import (
     container_process,
     container_processes,
     detached,
     first_process,
-    minder_of,
+    monitor_of,
     started,
     wait_for_text,
 )
-from dojo.testkit.crash_points import as_far_as_it_can, beside, moments
+from dojo.testkit.crash_points import as_far_as_it_can, beside, crash_points
 from dojo.testkit.mydocker import Mydocker
 from dojo.testkit.readings import first_words, same_mounts
 from dojo.testkit.records import listed
@@ -36,7 +36,7 @@ MEBIBYTE = 1024 * 1024
 OF_CONTAINERS = ("containers", "writeLayer", "work", "mnt")  # the directories of MYDOCKER_ROOT
 MANY = 20
 FIRST_LOOKS = 6  # at what others change: in these, a command finds its container
-MOMENTS = 5  # at most, at which processes are killed
+CRASH_POINTS = 5  # at most, at which processes are killed
 
 
 # Task 1: A layer for each
@@ -185,7 +185,7 @@ def test_the_image_is_not_touched(mydocker):
 @ours
 @layers
 def test_the_union_is_not_seen_on_the_host(mydocker):
-    """A union that the host has mounted stays there when its minder is killed.
+    """A union that the host has mounted stays there when its monitor is killed.
 
     One in the container's own mount namespace goes with it, whatever dies: the kernel sees to that.
     """
@@ -198,7 +198,7 @@ def test_the_union_is_not_seen_on_the_host(mydocker):
         check(kind in ("overlay", "aufs"), "in the container, a union is mounted at /", root)
     no_new_mount(mydocker, before, "while they run")
     expect(mydocker("stop", "-t", "0", "one"), status=0)
-    kill_minder(mydocker, identities[1])
+    kill_monitor(mydocker, identities[1])
     no_new_mount(mydocker, before, "when one was stopped and one was killed")
     expect(mydocker("commit", "one", "copy"), status=0)
     no_new_mount(mydocker, before, "when a stopped one was committed")
@@ -206,10 +206,10 @@ def test_the_union_is_not_seen_on_the_host(mydocker):
     no_new_mount(mydocker, before, "when all are gone")
 
 
-def no_new_mount(mydocker: Mydocker, before: list[str], moment: str) -> None:
+def no_new_mount(mydocker: Mydocker, before: list[str], when: str) -> None:
     __tracebackhide__ = True
     new = [line for line in mydocker.host.mountinfo() if line not in before]
-    check(not new, f"{moment}, no mount on the host that was not there before", new)
+    check(not new, f"{when}, no mount on the host that was not there before", new)
 
 
 # Task 2: Kept until rm
@@ -390,13 +390,13 @@ def test_an_image_is_whole_when_the_second_starts(mydocker):
     images = mydocker.root / "images"
     few = ["bin/busybox", "bin/sh", "bin/cat", "usr/bin/wc", "bin/ls", "etc/passwd", "etc/group"]
     packing = ["tar", "-C", str(images / "busybox"), "-cf", str(images / "fresh.tar"), *few]
-    subprocess.run(packing, check=True)  # each file more has moments of its own
-    for number, moment in enumerate(moments(6)):
+    subprocess.run(packing, check=True)  # each file more has crash points of its own
+    for number, crash_point in enumerate(crash_points(6)):
         name = f"fresh-{number}"
         shutil.copyfile(images / "fresh.tar", images / f"{name}.tar")
         words = ("run", "--rm", name, "sh", "-c", "cat /etc/passwd /etc/group | wc -l; ls /bin/ls")
-        first = mydocker.start(*words, moment=moment)
-        second = beside(mydocker, moment, *words)
+        first = mydocker.start(*words, crash_point=crash_point)
+        second = beside(mydocker, crash_point, *words)
         for call in (expect(first.wait(), status=0, err=""), expect(second, status=0, err="")):
             check("/bin/ls" in call.text, "all of the image", call.text, call)
 
@@ -462,10 +462,10 @@ def goes_on(mydocker: Mydocker, name: str, has_volume: bool) -> None:
 
 @task(3)
 @ours
-@pytest.mark.parametrize("whom", ["minder", "run and minder"])
+@pytest.mark.parametrize("whom", ["monitor", "run and monitor"])
 @needs("unotify")
 def test_killed_at_any_moment(mydocker, whom):
-    """`run -d` is killed while it starts a container, or later, and so is what minds it.
+    """`run -d` is killed while it starts a container, or later, and so is its monitor.
 
     `ps -a` then tells the truth, those that were not meant go on, and `rm -f` clears all away.
     """
@@ -473,13 +473,13 @@ def test_killed_at_any_moment(mydocker, whom):
     expect(inside(mydocker, "good", "echo kept > /mine"), status=0)
     box(mydocker, "other")
     names = ["good", "other"]
-    for moment in moments(MOMENTS):
+    for crash_point in crash_points(CRASH_POINTS):
         names.append(f"box-{len(names)}")
         there = {process.pid for process in mydocker.host.processes()}
         words = ["run", "-d", "--name", names[-1], "busybox", *STAY]
-        running = mydocker.start(*words, moment=moment)
-        spared = set() if whom == "run and minder" else {running.inner}
-        with moment:
+        running = mydocker.start(*words, crash_point=crash_point)
+        spared = set() if whom == "run and monitor" else {running.inner}
+        with crash_point:
             for process in mydocker.host.processes():
                 new = process.pid not in there and not process.is_first_of_a_container()
                 if new and process.inner not in spared:
@@ -489,7 +489,7 @@ def test_killed_at_any_moment(mydocker, whom):
         check(told is True, "`ps -a` shows as running what runs, and nothing else", told, call)
         if call.status == 0:
             known = [row["Names"] for row in listed(mydocker, "-a")]
-            check(names[-1] in known, f"{names[-1]}: `run` has printed its id", known, call)
+            check(names[-1] in known, f"{names[-1]}: `run` has printed its ID", known, call)
         elif call.status != -signal.SIGKILL:
             expect(call, status=125, out="", complaint=[])
     expect(inside(mydocker, "good", "cat /mine"), status=0, out="kept\n")
@@ -706,12 +706,12 @@ def test_one_that_has_ended_can_be_committed_from_another_pid_namespace(mydocker
 @task(4)
 @ours
 @layers
-def test_one_that_was_killed_with_its_minder_can_be_committed(mydocker):
+def test_one_that_was_killed_with_its_monitor_can_be_committed(mydocker):
     """A crash takes the container, not what it has written: nobody's work is lost."""
     identity = box(mydocker, "one")
     box(mydocker, "two")
     change(mydocker, "one", "echo one > /mine; rm /etc/shells")
-    kill_minder(mydocker, identity)
+    kill_monitor(mydocker, identity)
     expect(inside(mydocker, "two", "echo still here"), status=0, out="still here\n")
     expect(mydocker("commit", "one", "copy"), status=0, err="")
     call = run(mydocker, "copy", "cat /mine; ls /etc/shells; exit 7")
@@ -939,10 +939,10 @@ def test_the_one_that_is_being_committed_is_removed(mydocker, state):
     expect(mydocker("commit", "one", "copy-0"), status=0, err="")
     clear(mydocker, "one")
     is_whole(0)
-    for number, moment in enumerate(moments(3), start=1):
+    for number, crash_point in enumerate(crash_points(3), start=1):
         identity = one_to_commit(number)
-        committing = mydocker.start("commit", "one", f"copy-{number}", moment=moment)
-        removing = beside(mydocker, moment, "rm", "-f", "one")
+        committing = mydocker.start("commit", "one", f"copy-{number}", crash_point=crash_point)
+        removing = beside(mydocker, crash_point, "rm", "-f", "one")
         expect(removing, status=0, out="one\n", err="")
         call = committing.wait()
         if call.status == 0:
@@ -960,8 +960,8 @@ def test_the_one_that_is_being_committed_is_removed(mydocker, state):
 @task(5)
 @ours
 @pytest.mark.parametrize("options", [(), ("--rm",)], ids=["", "--rm"])
-def test_an_old_minder_leaves_the_new_one_of_its_name_alone(mydocker, options):
-    """What minds a container may be held up, by a caller that does not read, say. When it goes on,
+def test_an_old_monitor_leaves_the_new_one_of_its_name_alone(mydocker, options):
+    """A container's monitor may be held up, by a caller that does not read, say. When it goes on,
     its container is removed, and another one has the name: nothing of that is its to change.
     """
     words = ("--name", "one", "busybox", "sh", "-c", "echo ready; exec sleep 1000")
@@ -980,7 +980,7 @@ def test_an_old_minder_leaves_the_new_one_of_its_name_alone(mydocker, options):
 
 @task(5)
 @ours
-def test_an_old_minder_leaves_the_layer_of_the_new_one_alone(mydocker):
+def test_an_old_monitor_leaves_the_layer_of_the_new_one_alone(mydocker):
     """With --rm it removes what was its own. By the time that it hears of the end, a new container
     can have the name, and below it what that one has written.
     """
@@ -1009,14 +1009,14 @@ def test_never_the_files_of_another_one_of_its_name(mydocker):
     name can have become another one's. An image of that one is the image of a stranger.
     """
     for number in range(FIRST_LOOKS):
-        moment = Moment(number, looks=True)
+        crash_point = CrashPoint(number, looks=True)
         identity = box(mydocker, "one")
         change(mydocker, "one", "echo old > /mine")
         expect(mydocker("stop", "-t", "0", "one"), status=0)
         if number == 0:  # with nobody in between, it works
             expect(mydocker("commit", identity, "copy"), status=0, err="")
-        committing = mydocker.start("commit", identity, f"copy-{number}", moment=moment)
-        with moment:
+        committing = mydocker.start("commit", identity, f"copy-{number}", crash_point=crash_point)
+        with crash_point:
             removing = as_far_as_it_can(mydocker, "rm", "one")
             if removing.has_ended():
                 box(mydocker, "one")
@@ -1050,7 +1050,7 @@ def tar_of_busybox(mydocker: Mydocker) -> bytes:
 
 
 def box(mydocker: Mydocker, name: str | None, *options: str, image: str = "busybox") -> str:
-    """A container that goes on running. Returns its id."""
+    """A container that goes on running. Returns its ID."""
     named = ("--name", name) if name else ()
     return detached(mydocker, *named, *options, image, *STAY)
 
@@ -1098,7 +1098,7 @@ def identity_of(running: Running) -> str:
     """What `run -d` has printed, once it has ended."""
     call = expect(running.wait(), status=0, err="")
     identity = call.text.strip()
-    check(re.fullmatch("[0-9a-f]{64}", identity), "an id, and nothing else", call.text, call)
+    check(re.fullmatch("[0-9a-f]{64}", identity), "an ID, and nothing else", call.text, call)
     return identity
 
 
@@ -1139,16 +1139,16 @@ def kill(process: Process) -> None:
         os.kill(process.pid, signal.SIGKILL)
 
 
-def kill_minder(mydocker: Mydocker, identity: str) -> None:
-    """Kill what minds a container, and wait until the container has gone with it."""
+def kill_monitor(mydocker: Mydocker, identity: str) -> None:
+    """Kill a container's monitor, and wait until the container has gone with it."""
     process = container_process(mydocker, identity)
-    os.kill(minder_of(mydocker, process).pid, signal.SIGKILL)
+    os.kill(monitor_of(mydocker, process).pid, signal.SIGKILL)
 
     def gone() -> bool:
         return process.pid not in [other.pid for other in container_processes(mydocker)]
 
     ended = mydocker.host.until(gone)
-    check(ended, "a container ends with the process that minds it", "it goes on running")
+    check(ended, "a container ends with its monitor", "it goes on running")
 
 
 def truth(mydocker: Mydocker) -> dict[str, tuple[str, bool]]:

@@ -124,7 +124,7 @@ class Containers(RuleBasedStateMachine):
         if self.is_refused(name, image, words):
             return
         call = self.type(*words, status=0, err="")
-        self.check(len(call.text) == 65, "an id of 64 digits", call.text, call)
+        self.check(len(call.text) == 65, "an ID of 64 digits", call.text, call)
         self.containers[name] = Container(call.text.strip(), dict(self.images[image]))
 
     @rule(name=names, image=images, path=paths, status=st.sampled_from([0, 1, 42, 255]))
@@ -280,7 +280,7 @@ class Containers(RuleBasedStateMachine):
         return name if name == "busybox" else f"{name}-{self.story.number}"
 
     def typed(self, name: str, by_id: bool) -> str:
-        """How a container is named: by its name, or by a part of its id."""
+        """How a container is named: by its name, or by a part of its ID."""
         return self.containers[name].identity[:16] if by_id and name in self.containers else name
 
     def something_new(self) -> str:

@@ -48,7 +48,7 @@ def test_nothing_of_the_callers_gets_in(mydocker):
     exactly_these(call)
     identity = environment(call)[b"HOSTNAME"]
     hex_digits = len(identity) == 12 and set(identity) <= set(b"0123456789abcdef")
-    check(hex_digits, "HOSTNAME with the 12 hex digits of a short id", identity, call)
+    check(hex_digits, "HOSTNAME with the 12 hex digits of a short ID", identity, call)
 
 
 @task(1)

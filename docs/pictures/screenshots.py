@@ -3,7 +3,7 @@
     sudo .venv/bin/python docs/pictures/screenshots.py [NAME]...
 
 It needs Debian's xvfb, xterm, imagemagick, fonts-dejavu-core and chromium, and what
-`./kata site` needs. All happens in a copy of what is committed, and on scratch hosts.
+`./kata site` needs. All happens in a copy of what is committed, and on test hosts.
 """
 
 import os

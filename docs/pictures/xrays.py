@@ -2,7 +2,7 @@
 
     sudo .venv/bin/python docs/pictures/xrays.py [CHAPTER]...
 
-Each chapter's container runs on a scratch host of its own, and `kata xray` looks at it from there.
+Each chapter's container runs on a test host of its own, and `kata xray` looks at it from there.
 Numbers of namespaces and processes are those of the moment, so no two pictures are the same to the
 byte; `./kata pictures` then has the lessons show them.
 """
@@ -19,7 +19,7 @@ from dojo import clone
 from dojo.course.catalogue import Catalogue, Chapter
 from dojo.course.steps import Steps
 from dojo.errors import KataError
-from dojo.scratch import ScratchHost, groups
+from dojo.scratch import TestHost, groups
 from dojo.testkit import machine, rootfs
 
 SECONDS = 60.0
@@ -80,10 +80,10 @@ def draw(catalogue: Catalogue, chapter: Chapter) -> Path:
 
 
 @contextmanager
-def running(catalogue: Catalogue, chapter: Chapter, *writable: Path) -> Iterator[ScratchHost]:
-    """A scratch host on which the reference runs a container as it can at the end of a chapter."""
+def running(catalogue: Catalogue, chapter: Chapter, *writable: Path) -> Iterator[TestHost]:
+    """A test host on which the reference runs a container as it can at the end of a chapter."""
     tar = rootfs.ensure(catalogue.clone)
-    host = ScratchHost(next(NAMES), machine.patience(), writable, guarded=False)
+    host = TestHost(next(NAMES), machine.patience(), writable, guarded=False)
     try:
         must(host.run(["sh", "-c", PREPARE, "sh", str(tar)], env=PATH))
         state = {"PYTHONPATH": str(Steps(catalogue).state(chapter)), "TERM": "xterm"}
@@ -96,7 +96,7 @@ def running(catalogue: Catalogue, chapter: Chapter, *writable: Path) -> Iterator
         host.close()
 
 
-def _has_come_up(host: ScratchHost) -> bool:
+def _has_come_up(host: TestHost) -> bool:
     return any(
         process.is_first_of_a_container() and process.command == "sleep 2000"
         for process in host.processes()

@@ -93,7 +93,7 @@ class Git:
         self.run("rev-parse", "--git-dir")
 
     def commit(self, name: str) -> str | None:
-        """The id of the commit that a name stands for, None if there is no such commit."""
+        """The ID of the commit that a name stands for, None if there is no such commit."""
         result = self.attempt("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
         return result.stdout.decode().strip() if result.returncode == 0 else None
 
@@ -171,7 +171,7 @@ class Git:
         return [Entry(mode, ids[name], name) for name, mode in modes.items()]
 
     def tree(self, entries: Iterable["Entry"]) -> str:
-        """The id of the tree that holds just these entries."""
+        """The ID of the tree that holds just these entries."""
         listed = b"".join(
             f"{entry.mode} {entry.blob}\t".encode() + os.fsencode(entry.name) + b"\0"
             for entry in entries
@@ -182,11 +182,11 @@ class Git:
             return self.line("write-tree", index=index)
 
     def tree_of(self, folder: Path) -> str:
-        """The id of the tree that holds a folder as `read_folder` sees it."""
+        """The ID of the tree that holds a folder as `read_folder` sees it."""
         return self.tree(self.store(folder, read_folder(folder)))
 
     def graft(self, top: str, name: str, subtree: str) -> str:
-        """The id of a tree: that of `top` with the folder `name` replaced by another tree."""
+        """The ID of a tree: that of `top` with the folder `name` replaced by another tree."""
         entries = self.run("ls-tree", "-z", top).split(b"\0")[:-1]
         others = [entry for entry in entries if entry.split(b"\t", 1)[1] != name.encode()]
         if subtree != self.empty():
@@ -194,7 +194,7 @@ class Git:
         return self.line("mktree", "-z", stdin=b"".join(entry + b"\0" for entry in others))
 
     def subtree(self, commit: str, name: str) -> str:
-        """The id of a folder's tree in a commit, that of an empty tree if it has no such folder."""
+        """The ID of a folder's tree in a commit, that of an empty tree if it has no such folder."""
         listed = self.run("ls-tree", "-z", "-d", commit, "--", name).split(b"\0")[0]
         return listed.split(b"\t")[0].split()[2].decode() if listed else self.empty()
 
@@ -216,7 +216,7 @@ class Git:
     def commit_tree(
         self, tree: str, parents: Iterable[str], message: str, date: str | None = None
     ) -> str:
-        """Make a commit and return its id: the same for the same arguments, if a date is given."""
+        """Make a commit and return its ID: the same for the same arguments, if a date is given."""
         flags = [flag for parent in parents for flag in ("-p", parent)]
         made = self.run("commit-tree", tree, *flags, "-F", "-", stdin=message.encode(), date=date)
         return made.decode().strip()
@@ -281,7 +281,7 @@ class Merge:
 
 @dataclass(frozen=True)
 class Entry:
-    """A file of a tree. mode: as git writes it. blob: the id of what is in it."""
+    """A file of a tree. mode: as git writes it. blob: the ID of what is in it."""
 
     mode: str
     blob: str

@@ -29,7 +29,7 @@ class Result:
 class Record:
     """The last check of a chapter.
 
-    when: its end, in ISO 8601. results: of every test of the chapter, by its id.
+    when: its end, in ISO 8601. results: of every test of the chapter, by its ID.
     """
 
     when: str
@@ -79,7 +79,7 @@ class Progress:
     hints: Mapping[tuple[str, int], int] = field(default_factory=dict)
 
     def red(self) -> set[str]:
-        """The ids of the tests that were red when they ran last."""
+        """The IDs of the tests that were red when they ran last."""
         return {
             name
             for record in self.records.values()

@@ -1,7 +1,7 @@
 """Other engines as the program under test: `--mydocker docker`, `--mydocker podman`.
 
 The chapters' tests know a command line and what the kernel shows, so a real engine can take them.
-It runs on a scratch host that it keeps for the whole test run, since a daemon takes seconds to
+It runs on a test host that it keeps for the whole test run, since a daemon takes seconds to
 start; after each test its own `rm -f` clears away what the test made.
 """
 

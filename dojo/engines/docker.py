@@ -1,16 +1,16 @@
-"""Docker: a dockerd, started by hand on the scratch host, and the `docker` that talks to it."""
+"""Docker: a dockerd, started by hand on the test host, and the `docker` that talks to it."""
 
 import shutil
 from pathlib import Path
 
 from dojo.engines.engine import PATH, START_SECONDS, Engine, Words, run_options
 from dojo.errors import KataError
-from dojo.scratch import Running, ScratchHost
+from dojo.scratch import Running, TestHost
 
 ABSENT = "no dockerd here (Debian: sudo apt-get install docker.io)"
 
 
-def start_dockerd(host: ScratchHost, directory: Path, *options: str) -> Running:
+def start_dockerd(host: TestHost, directory: Path, *options: str) -> Running:
     """Start a dockerd that leaves the network alone; it answers on `directory`/socket.
 
     Beside its directory it writes into /run and /etc/docker, whatever it is told: what it sees
@@ -35,7 +35,7 @@ def start_dockerd(host: ScratchHost, directory: Path, *options: str) -> Running:
 
 class Docker(Engine):
     name = "docker"
-    minder = "containerd-shim"
+    monitor = "containerd-shim"
 
     def start(self) -> None:
         # The usual log makes text of what was written: other bytes are lost.

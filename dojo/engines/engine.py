@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import ClassVar
 
 from dojo.errors import KataError
-from dojo.scratch import Call, Process, ScratchHost
+from dojo.scratch import Call, Process, TestHost
 from dojo.scratch.groups import Groups
 
 Words = Sequence[str | bytes]
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 START_SECONDS = 30.0
-PROCESSES_MOST = 6000  # threads count: what minds a container has ten, each command of docker too
+PROCESSES_MOST = 6000  # threads count: a container's monitor has ten, each command of docker too
 SETTLE_SECONDS = 5.0
 CAPABILITIES = (
     *("CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID"),
@@ -30,8 +30,8 @@ CAPABILITIES = (
 )  # by number, from 0
 
 
-class EngineHost(ScratchHost):
-    """A scratch host with an engine on it, which is there already when a test begins.
+class EngineHost(TestHost):
+    """A test host with an engine on it, which is there already when a test begins.
 
     Its own processes and groups are not shown. A container is not below the command that started
     it, but below the engine: here it is shown as if it were below both.
@@ -58,7 +58,7 @@ class EngineHost(ScratchHost):
     def outer_pid(self, inner: int) -> int:
         found = [process.pid for process in super().processes() if process.inner == inner]
         if not found:
-            raise ProcessLookupError(f"no process {inner} on the scratch host")
+            raise ProcessLookupError(f"no process {inner} on the test host")
         return found[0]
 
     def descendants(self, pid: int) -> list[Process]:
@@ -73,7 +73,7 @@ class EngineHost(ScratchHost):
 
 
 class _Groups(Groups):
-    """The groups of a scratch host, without those that the engine keeps for itself."""
+    """The groups of a test host, without those that the engine keeps for itself."""
 
     hidden: frozenset[str] = frozenset()
 
@@ -82,7 +82,7 @@ class _Groups(Groups):
 
 
 def _identity_of_run(pid: int) -> str | None:
-    """The id of the container that a `run` has made, which it writes where `--cidfile` says."""
+    """The ID of the container that a `run` has made, which it writes where `--cidfile` says."""
     with suppress(OSError, StopIteration):
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         path = next(word[len(CIDFILE) :] for word in words if word.startswith(CIDFILE.encode()))
@@ -128,7 +128,7 @@ class Engine(ABC):
     """
 
     name: ClassVar[str]
-    minder: ClassVar[str]  # what the process is called that minds a container
+    monitor: ClassVar[str]  # what the process is called that monitors a container
 
     def __init__(self, program: str, host: EngineHost, directory: Path, image: Path) -> None:
         """Start it, and have it take an image, a tar, as `busybox`.
@@ -159,8 +159,8 @@ class Engine(ABC):
         """The engine with its version, as people call it: "Docker 20.10.24"."""
 
     def _containers_processes(self) -> list[Process]:
-        """What minds a container, and ends soon after it."""
-        return [p for p in self.host.processes() if self.minder in p.command]
+        """A container's monitor, and ends soon after it."""
+        return [p for p in self.host.processes() if self.monitor in p.command]
 
     @abstractmethod
     def run_options(self) -> list[str]:
@@ -224,7 +224,7 @@ class Engine(ABC):
         return self.call("rm", "--force", "--volumes", *containers).status == 0
 
     def _images(self) -> set[tuple[str, str]]:
-        """The name and the id of each image."""
+        """The name and the ID of each image."""
         listed = self._must("images", "--no-trunc", "--format", "{{.Repository}} {{.ID}}")
         return {(name, identity) for name, identity in map(str.split, listed.text.splitlines())}
 

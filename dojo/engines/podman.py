@@ -6,8 +6,8 @@ from dojo.engines.engine import PATH, Engine, Words, run_options
 from dojo.errors import KataError
 
 ABSENT = "no podman here (Debian: sudo apt-get install podman)"
-# The files of a scratch host are this machine's and cannot be written to, so these are new here. No
-# list of registries: with one, `busybox` is a name at Docker Hub. And conmon, which minds a
+# The files of a test host are this machine's and cannot be written to, so these are new here. No
+# list of registries: with one, `busybox` is a name at Docker Hub. And conmon, which monitors a
 # container, has the socket of its terminal in TMPDIR.
 _ROOM = r"""
 for place in /run /dev/shm /var/tmp /var/cache; do mount -t tmpfs none $place || exit; done
@@ -23,7 +23,7 @@ _JSON = "{" + ",".join(f'"{key}":{{{{json .{_FIELDS.get(key, key)}}}}}' for key 
 
 class Podman(Engine):
     name = "podman"
-    minder = "conmon"
+    monitor = "conmon"
 
     def start(self) -> None:
         for name in ("data", "etc", "work"):

@@ -2,5 +2,5 @@
 
 On this side: `choice` (which lab), `vagrant` (the virtual machine), `connection` (the way to it),
 `tree` (which files go over), `remote` (the pytest plugin that has tests run there). On that side:
-`landing` (what comes first), `agent` (what minds a run), `workers` (what runs the tests).
+`landing` (what comes first), `agent` (a run's monitor), `workers` (what runs the tests).
 """

@@ -1,4 +1,4 @@
-"""What minds the tests on the lab's machine.
+"""The monitor of the tests on the lab's machine.
 
 It runs each thing that it is asked for in a forked child, for which all that takes long to import
 is already there. Meanwhile it listens: when it is told to stop, or when there is nobody on the
@@ -57,9 +57,9 @@ def _do(channel: Channel, clone: str, message: dict[str, Any]) -> None:
     elif message["do"] == "warm up":
         warm_up()
     elif message["do"] == "run":
-        _mind(channel, lambda: _run(channel, clone, message))
+        _monitor(channel, lambda: _run(channel, clone, message))
     elif message["do"] == "trouble":
-        _mind(channel, lambda: _try(channel, message["mydocker"]))
+        _monitor(channel, lambda: _try(channel, message["mydocker"]))
     # A "stop" that came too late has nothing to stop.
 
 
@@ -112,10 +112,10 @@ def _try(channel: Channel, mydocker: str | None) -> int:
     return 0
 
 
-# Minding it ----------------------------------------------------------------------------------
+# Monitoring it ----------------------------------------------------------------------------------
 
 
-def _mind(channel: Channel, action: Callable[[], int]) -> None:
+def _monitor(channel: Channel, action: Callable[[], int]) -> None:
     """Run an action in a child and say how it ended; interrupt it when that is asked for.
 
     Raises _Left when there is nobody any more.
@@ -164,7 +164,7 @@ def _interrupt(child: int, ended: int) -> None:
 
 
 def clear_away() -> None:
-    """Remove what processes that were killed have left of their scratch hosts."""
+    """Remove what processes that were killed have left of their test hosts."""
     from dojo.scratch import groups
 
     with suppress(OSError):

@@ -323,5 +323,5 @@ def name_of_file(item: pytest.Item) -> str:
 
 
 def rest_of(item: pytest.Item) -> str:
-    """The id of a test without the name of its file."""
+    """The ID of a test without the name of its file."""
     return item.nodeid.partition("::")[2]

@@ -45,7 +45,7 @@ class Lab(Protocol):
         """What pytest needs to run the tests there."""
 
     def clear_away(self) -> None:
-        """Remove what a test that was stopped in the middle may have left of its scratch host."""
+        """Remove what a test that was stopped in the middle may have left of its test host."""
 
 
 @contextmanager

@@ -97,7 +97,7 @@ class Opening:
 class Run:
     """A run of pytest, and as a plugin of its the one who hears of everything.
 
-    tests: by their ids, in the order of tasks. broken: files of tests that cannot be read, and why.
+    tests: by their IDs, in the order of tasks. broken: files of tests that cannot be read, and why.
     opening: what comes before the tests are looked for, where pytest starts before that.
     """
 

@@ -4,7 +4,7 @@
     ----------------------------------------------------------------------
     what lies on the disk                             | the host's files
 
-Left of the container are two rows: the process that minds it, and below that a command that looks
+Left of the container are two rows: its monitor, and below that a command that looks
 at it, joins it or ends it. In the container, PID 1 stands in the upper row, another process in the
 lower one, and the file tree that they see lies at the bottom.
 """
@@ -154,11 +154,11 @@ COLUMN_WIDTH = 240
 COLUMNS = (24, 292, 560)
 
 
-def minder_above(column: int) -> Process:
-    return Process(COLUMNS[column], 94, 118, 46, "minder")
+def monitor_above(column: int) -> Process:
+    return Process(COLUMNS[column], 94, 118, 46, "monitor")
 
 
-def minds_below(column: int) -> Arrow:
+def monitors_below(column: int) -> Arrow:
     x = COLUMNS[column] + 40
     return Arrow([(x, 140), (x, 206)])
 

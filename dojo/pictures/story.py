@@ -18,13 +18,12 @@ def whole_container() -> Frame:
     things = {name: shape for name, shape in last.things.items() if name not in NOT_IN_THE_WHOLE}
     return Frame(
         "What a container is",
-        "Processes in walls and in a group, a tree of files made of layers, and somebody who minds"
-        " it.",
+        "Processes in walls and in a group, a tree of files made of layers, and a monitor.",
         "A container of the finished mydocker. In five namespaces run PID 1 and a process that"
         " `mydocker exec` has brought in; both are in a control group with limits, and have an"
-        " environment of their own. Their / is a union of a write layer and a read-only image, with"
-        " proc, sysfs, a /dev and a volume of the host's mounted in it. Outside, a minder waits for"
-        " PID 1, writes its record and its log.",
+        " environment of their own. Their / is a union of a writable layer and a read-only image,"
+        " with proc, sysfs, a /dev and a volume of the host's mounted in it. Outside, a monitor"
+        " waits for PID 1, writes its record and its log.",
         things,
         last.bottom,
         dict.fromkeys(things, "new"),
@@ -217,14 +216,14 @@ class _Film:
     def _part_5(self) -> None:
         self._frame(
             "5.1 detach",
-            "The container lives on; a minder in a session of its own waits for it.",
-            "New: `mydocker run -d` has printed the id and ended. The container's parent is now the"
-            " minder, in a session of its own: nothing ties it to the terminal, and it waits"
-            " for the container's end and clears up after it. If the minder is killed, the"
+            "The container lives on; a monitor in a session of its own waits for it.",
+            "New: `mydocker run -d` has printed the ID and ended. The container's parent is now the"
+            " monitor, in a session of its own: nothing ties it to the terminal, and it waits"
+            " for the container's end and clears up after it. If the monitor is killed, the"
             " container dies, too.",
             adds={
                 "terminal": stage.terminal("# mydocker run -d …", "1f3a9c27be04c85…"),
-                "parent": stage.parent("minder", "waits, then clears up"),
+                "parent": stage.parent("monitor", "waits, then clears up"),
                 "first": stage.first("httpd"),
                 "no tie": Arrow([(120, 152), (120, 176)], cut=(120, 163)),
             },
@@ -233,7 +232,7 @@ class _Film:
         self._frame(
             "5.2 ps",
             "A record of each container, and a command that tells the truth by it.",
-            "New: the minder writes a record, containers/web/config.json: id, PID and start time,"
+            "New: the monitor writes a record, containers/web/config.json: id, PID and start time,"
             " boot id, later the exit status. `mydocker ps` reads it, and asks the kernel whether"
             " that very process still lives.",
             adds={
@@ -246,8 +245,8 @@ class _Film:
         )
         self._frame(
             "5.3 logs",
-            "The minder keeps what the container writes, both streams, to the byte.",
-            "New: stdout and stderr of the container are pipes to the minder, which writes what"
+            "The monitor keeps what the container writes, both streams, to the byte.",
+            "New: stdout and stderr of the container are pipes to the monitor, which writes what"
             " comes to containers/web/container.log and, in the foreground, to the caller as well."
             " `mydocker logs` reads the log, while the container runs and after.",
             adds={
@@ -278,7 +277,7 @@ class _Film:
             "Ask, wait, kill: the right process, and never a stranger.",
             "New: `mydocker stop` finds PID 1 by the record, by PID, start time and boot id, holds"
             " it by a pidfd, sends SIGTERM, and after ten seconds SIGKILL. It returns when the"
-            " minder has recorded the end.",
+            " monitor has recorded the end.",
             adds={
                 "command": stage.command("mydocker stop"),
                 "stop reads": stage.READS_RECORD,
@@ -361,9 +360,9 @@ class _Film:
         for column, name, program in ((web, "web", "httpd"), (db, "db", "sh")):
             things |= {
                 f"{name} walls": stage.walls_in(column, "namespaces"),
-                f"{name} minder": stage.minder_above(column),
+                f"{name} monitor": stage.monitor_above(column),
                 f"{name} group": stage.group_above(column),
-                f"{name} minds": stage.minds_below(column),
+                f"{name} monitors": stage.monitors_below(column),
                 f"{name} first": stage.first_in(column, program),
                 f"{name} root": stage.root_in(column, "/"),
                 f"{name} union": stage.union_in(column),
@@ -390,10 +389,10 @@ class _Film:
         self._frame(
             "5.7 isolation",
             "A layer for each container, kept until rm; an image of any of them.",
-            "Three containers of one image. web and db run, each with walls, a minder and a control"
-            " group of its own; old has ended, only its files are there. New: each has a layer of"
-            " its own, writeLayer/web/, writeLayer/db/, writeLayer/old/, above the one read-only"
-            " image. `mydocker commit` mounts the union of old once more, read-only and in a mount"
-            " namespace of its own, and makes images/copy.tar of it.",
+            "Three containers of one image. web and db run, each with walls, a monitor and a"
+            " control group of its own; old has ended, only its files are there. New: each has a"
+            " layer of its own, writeLayer/web/, writeLayer/db/, writeLayer/old/, above the one"
+            " read-only image. `mydocker commit` mounts the union of old once more, read-only and"
+            " in a mount namespace of its own, and makes images/copy.tar of it.",
             adds=adds,
         )

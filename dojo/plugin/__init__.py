@@ -1,4 +1,4 @@
-"""The pytest plugin: runs the chapters' tests, each on a scratch host, against any mydocker."""
+"""The pytest plugin: runs the chapters' tests, each on a test host, against any mydocker."""
 
 from dojo.plugin.fixtures import mydocker, scratch_hosts, storage_driver
 from dojo.plugin.hooks import (

@@ -1,4 +1,4 @@
-"""The `mydocker` fixture: the program under test, on a scratch host of the test's own."""
+"""The `mydocker` fixture: the program under test, on a test host of the test's own."""
 
 import shutil
 import subprocess
@@ -12,14 +12,14 @@ import pytest
 from dojo import clone
 from dojo.engines import Engine, EngineHost, kind_of
 from dojo.errors import KataError
-from dojo.scratch import Running, ScratchHost, groups, leaks
+from dojo.scratch import Running, TestHost, groups, leaks
 from dojo.scratch.copies import Copies
 from dojo.scratch.place import session_directory
 from dojo.testkit import machine, program, rootfs, surroundings
 from dojo.testkit.mydocker import IMAGE, Mydocker
 
 RUN = pytest.StashKey["Mydocker"]()
-HOSTS = pytest.StashKey["ScratchHosts"]()
+HOSTS = pytest.StashKey["TestHosts"]()
 PLAIN_RUNS = 3  # what each of them leaves is hardly left by chance
 
 
@@ -44,7 +44,7 @@ class EngineUnderTest(Mydocker):
         self.engine.lay_image(tar, name)
 
     def notice(self) -> None:
-        """It is told by what minded the container, and its `ps` then knows."""
+        """It is told by what monitored the container, and its `ps` then knows."""
         self.host.until(self.engine.knows_what_lives)
 
     def left_behind(self, always: Collection[str] = ()) -> list[leaks.Leak]:
@@ -57,8 +57,8 @@ class EngineUnderTest(Mydocker):
         return super().left_behind(always)
 
 
-class ScratchHosts:
-    """Makes scratch hosts, one after the other, and what each needs on disk."""
+class TestHosts:
+    """Makes test hosts, one after the other, and what each needs on disk."""
 
     def __init__(self, directory: Path, writable: Sequence[Path]) -> None:
         self.directory = directory
@@ -74,8 +74,8 @@ class ScratchHosts:
         image.mkdir()
         rootfs.unpack(rootfs.ensure(clone.here(), say=lambda line: None), image)
 
-    def make(self, guarded: bool = True) -> ScratchHost:
-        return ScratchHost(next(self.names), machine.patience(), self.writable, guarded)
+    def make(self, guarded: bool = True) -> TestHost:
+        return TestHost(next(self.names), machine.patience(), self.writable, guarded)
 
     def plain_runs(self, command: list[str]) -> "PlainRuns":
         """What the program under test leaves behind whatever it is told to run."""
@@ -154,7 +154,7 @@ class PlainRuns:
         return set.intersection(*({leak.kind for leak in left} for left in self.left))
 
 
-def _run_plainly(command: list[str], hosts: ScratchHosts) -> PlainRuns:
+def _run_plainly(command: list[str], hosts: TestHosts) -> PlainRuns:
     left: list[list[leaks.Leak]] = []
     for _ in range(PLAIN_RUNS):
         with _on_a_host_of_its_own(command, hosts) as under_test:
@@ -166,10 +166,10 @@ def _run_plainly(command: list[str], hosts: ScratchHosts) -> PlainRuns:
 
 
 @pytest.fixture(scope="session")
-def scratch_hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScratchHosts]:
-    """Where scratch hosts come from. On them, programs can write where tests have their files."""
+def scratch_hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestHosts]:
+    """Where test hosts come from. On them, programs can write where tests have their files."""
     with surroundings.without_those_of_programs(), session_directory() as directory:
-        hosts = ScratchHosts(directory, [tmp_path_factory.getbasetemp()])
+        hosts = TestHosts(directory, [tmp_path_factory.getbasetemp()])
         yield hosts
         hosts.end_engine()
 
@@ -183,9 +183,9 @@ def storage_driver(request: pytest.FixtureRequest) -> str | None:
 
 @pytest.fixture
 def mydocker(
-    request: pytest.FixtureRequest, scratch_hosts: ScratchHosts, storage_driver: str | None
+    request: pytest.FixtureRequest, scratch_hosts: TestHosts, storage_driver: str | None
 ) -> Iterator[Mydocker]:
-    """The program under test, on a scratch host of the test's own.
+    """The program under test, on a test host of the test's own.
 
     When the test has passed, what it left there fails it after all (see hooks.py).
     """
@@ -199,7 +199,7 @@ def mydocker(
 
 
 @contextmanager
-def _on_a_host_of_its_own(command: list[str], hosts: ScratchHosts) -> Iterator[Mydocker]:
+def _on_a_host_of_its_own(command: list[str], hosts: TestHosts) -> Iterator[Mydocker]:
     host = hosts.make()
     top = hosts.lay_out(host.name)
     try:
@@ -210,7 +210,7 @@ def _on_a_host_of_its_own(command: list[str], hosts: ScratchHosts) -> Iterator[M
 
 
 @contextmanager
-def _on_an_engine(command: list[str], hosts: ScratchHosts) -> Iterator[Mydocker]:
+def _on_an_engine(command: list[str], hosts: TestHosts) -> Iterator[Mydocker]:
     kind = kind_of(command[0])
     assert kind is not None
     engine = hosts.engine(kind, command[0])

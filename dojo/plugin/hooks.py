@@ -82,10 +82,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="what tests draw by chance is new each time, not kept as long as they are red",
     )
     group.addoption(
-        "--every-moment",
+        "--every-crash-point",
         action="store_true",
-        help="only the tests in which something happens at any moment of a command, and each time "
-        "at every moment that there is, not at some of them",
+        help="only the tests that kill or overtake a command at crash points, and each time at "
+        "every crash point that there is, not at some of them",
     )
     group.addoption(
         "--strict-lab",
@@ -197,7 +197,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         kept = [item for item in kept if task_of(item) <= last]
     if _is_an_engine(config):
         kept = [item for item in kept if not (chapter_of(item) and item.get_closest_marker("ours"))]
-    if config.getoption("--every-moment"):
+    if config.getoption("--every-crash-point"):
         kept = [item for item in kept if "unotify" in needs_of(item)]
     if dropped := set(items).difference(kept):
         config.hook.pytest_deselected(items=[item for item in items if item in dropped])
@@ -218,7 +218,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     chapter = chapter_of(item)
     if chapter is None:
         return
-    crash_points.every_moment = item.config.getoption("--every-moment")
+    crash_points.every_crash_point = item.config.getoption("--every-crash-point")
     wanted = abilities_for(item)
     reason = lab.cannot(sorted(wanted))
     if reason is None:

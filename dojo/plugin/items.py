@@ -32,11 +32,15 @@ def can_run(item: pytest.Item) -> bool:
     return lab.cannot(sorted(abilities_for(item))) is None
 
 
+SPELLED = {"id": "ID", "ids": "IDs", "pid": "PID", "pids": "PIDs", "cpu": "CPU", "cpus": "CPUs"}
+
+
 def title_of(item: pytest.Item) -> str:
     """The name of a test as words."""
     name = item.name.removeprefix("test_")
     words, bracket, parameters = name.partition("[")
-    return words.replace("_", " ") + (f" [{parameters}" if bracket else "")
+    title = " ".join(SPELLED.get(word, word) for word in words.split("_"))
+    return title + (f" [{parameters}" if bracket else "")
 
 
 def task_of(item: pytest.Item) -> int:

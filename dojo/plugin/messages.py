@@ -51,12 +51,12 @@ _OURS = "real engines do not promise this: -m 'not ours' leaves out such tests"
 
 
 def where_it_was_held_up(item: pytest.Item) -> list[tuple[str, str]]:
-    """The moment of a program's work that a test had come to, where it goes by these."""
+    """The crash point that a test had come to, where it goes by these."""
     under_test = item.stash.get(RUN, None)
     if under_test is None or under_test.held_up is None:
         return []
-    shown, moment = under_test.held_up
-    return [("held up", shown), ("before", moment.before)] if moment.came else []
+    shown, crash_point = under_test.held_up
+    return [("held up", shown), ("before", crash_point.before)] if crash_point.came else []
 
 
 def what_was_refused(item: pytest.Item) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Which devices the programs of a scratch host can open: no disk, whatever path leads to it.
+"""Which devices the programs of a test host can open: no disk, whatever path leads to it.
 
 A device file is a pair of numbers that root can make anywhere, so no mount keeps a disk away. In
 cgroups version 1 there is a controller for that; in version 2 a small program, which the kernel

@@ -1,4 +1,4 @@
-"""The cgroups of a scratch host: a group of its own in each hierarchy of this machine.
+"""The cgroups of a test host: a group of its own in each hierarchy of this machine.
 
 Inside, a cgroup namespace makes that group the top of what is visible. So what a test makes there
 lies below a directory that is known out here: nothing of it can be missed, and nothing of the
@@ -153,7 +153,7 @@ def _hierarchies_at_first() -> list[Hierarchy]:
 
 @dataclass
 class Groups:
-    """The groups of one scratch host.
+    """The groups of one test host.
 
     Raises OSError where the kernel does not let us make them.
     """

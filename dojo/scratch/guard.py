@@ -1,8 +1,8 @@
-"""What a program on a scratch host must not mount: what would reach the whole machine.
+"""What a program on a test host must not mount: what would reach the whole machine.
 
 Namespaces are no wall against root. There is one devtmpfs, one debugfs, one binfmt_misc, whoever
 mounts it; a disk is a disk; and a remount can make the machine's own files writable again, or all
-of a disk read-only. So programs ask before they mount, see `moments`, and get EPERM for these.
+of a disk read-only. So programs ask before they mount, see `crash_points`, and get EPERM for these.
 It is against mistakes, not against malice: root has other ways to harm a machine.
 """
 
@@ -29,7 +29,7 @@ AT_FDCWD = -100
 
 
 class Guard:
-    """Answers the programs of one scratch host.
+    """Answers the programs of one test host.
 
     groups: the options of the machine's hierarchies of cgroup v1. refused: what was, as sentences.
     """

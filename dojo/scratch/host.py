@@ -1,4 +1,4 @@
-"""How a test handles its scratch host, from outside."""
+"""How a test handles its test host, from outside."""
 
 import contextlib
 import json
@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 
 from dojo.errors import KataError
 from dojo.scratch.calls import Call
+from dojo.scratch.crash_points import CrashPoint
 from dojo.scratch.ends import Ends, write_all
 from dojo.scratch.executables import why_not
 from dojo.scratch.groups import Groups
 from dojo.scratch.guard import CALLS, Guard
 from dojo.scratch.maker import make_host
-from dojo.scratch.moments import Moment
 from dojo.scratch.processes import Process, children_of, process_of
 from dojo.scratch.typed import show_command
 
@@ -31,7 +31,7 @@ PACKET = 1 << 16
 LET_GO_SECONDS = 2.0  # how long output may stay open after its program has ended
 
 
-class ScratchHost:
+class TestHost:
     """A machine of a test's own, made of namespaces and cgroups.
 
     It has PID, mount (`/` shared, as systemd has it), network, IPC, UTS and cgroup namespaces of
@@ -44,6 +44,8 @@ class ScratchHost:
     """
 
     in_its_own_words = False  # see `Call`
+
+    __test__ = False  # pytest would collect it, by its name
 
     def __init__(
         self,
@@ -120,22 +122,22 @@ class ScratchHost:
         shown: str | None = None,
         holding: Sequence[int] = (),
         terminal: bool = False,
-        moment: Moment | None = None,
+        crash_point: CrashPoint | None = None,
     ) -> "Running":
         """Start a program and leave it running.
 
         stdin: what it reads, or a descriptor to read from; None leaves a pipe open that the test
         writes to. holding: descriptors that it finds open as 3, 4, … terminal: its three streams
-        are a terminal of its own, the controlling one. moment: at which it is held up.
+        are a terminal of its own, the controlling one. crash_point: where it is held up.
 
         Raises FileNotFoundError or another OSError if there is no such program.
         """
         ends = Ends.of_a_terminal() if terminal else Ends.of_pipes(stdin)
         words = [os.fsdecode(word) for word in argv]
         request = {"argv": words, "env": dict(env or {}), "cwd": str(cwd), "tty": terminal}
-        request["held"] = moment.calls() if moment else []
+        request["held"] = crash_point.calls() if crash_point else []
         program = os.memfd_create("program", os.MFD_CLOEXEC)
-        doors = [moment.begin(self)] if moment else []
+        doors = [crash_point.begin(self)] if crash_point else []
         try:
             write_all(program, json.dumps(request).encode())
             descriptors = [program, *doors, *ends.inner, *holding]
@@ -195,11 +197,11 @@ class ScratchHost:
         return found
 
     def outer_pid(self, inner: int) -> int:
-        """The PID out here of a process that has this PID on the scratch host."""
+        """The PID out here of a process that has this PID on the test host."""
         for process in self.processes():
             if process.inner == inner:
                 return process.pid
-        raise ProcessLookupError(f"no process {inner} on the scratch host")
+        raise ProcessLookupError(f"no process {inner} on the test host")
 
     def mountinfo(self) -> list[str]:
         return Path(f"/proc/{self.pid}/mountinfo").read_text().splitlines()
@@ -238,7 +240,7 @@ class ScratchHost:
         while not wanted(message):
             left = deadline - time.monotonic()
             if left <= 0:
-                raise TimeoutError("the scratch host does not answer")
+                raise TimeoutError("the test host does not answer")
             self._link.settimeout(left)
             try:
                 packet = self._link.recv(PACKET)
@@ -250,14 +252,14 @@ class ScratchHost:
             if "ended" in message:
                 self._ended[message["ended"]] = message["status"]
             if "error" in message and not wanted(message):
-                raise KataError(f"make a scratch host: {message['error']}")
+                raise KataError(f"make a test host: {message['error']}")
         return message
 
 
 class Running:
-    """A program that runs on a scratch host."""
+    """A program that runs on a test host."""
 
-    def __init__(self, host: ScratchHost, inner: int, shown: str, ends: Ends) -> None:
+    def __init__(self, host: TestHost, inner: int, shown: str, ends: Ends) -> None:
         self.host = host
         self.inner = inner
         self.shown = shown

@@ -1,4 +1,4 @@
-"""What makes scratch hosts, and PID 1 of each: builds it, starts programs in it, reaps in it.
+"""What makes test hosts, and PID 1 of each: builds it, starts programs in it, reaps in it.
 
 Run as `python -I -S inside.py SOCKET`, as root, once for all hosts of a test run: a fork of what
 has everything imported starts five times as fast as an interpreter. It imports nothing of the
@@ -25,7 +25,7 @@ packet is too small for a long command line); where "held" has system calls, a s
 numbers and the listener that tells of each, seccomp_unotify(2); then the program's 0, 1, 2, …
 Each of "held" is a name, the number of an argument, and the bits that must be set in that.
 
-All other PIDs are the scratch host's own.
+All other PIDs are the test host's own.
 """
 
 import array
@@ -119,7 +119,7 @@ def be_a_host(link: socket.socket, plan: dict[str, Any], doors: list[int]) -> No
         link.send(json.dumps({"ready": out_here}).encode())
         serve(link, starter)
     except OSError as error:
-        link.send(json.dumps({"error": f"{error.filename or 'scratch host'}: {error}"}).encode())
+        link.send(json.dumps({"error": f"{error.filename or 'test host'}: {error}"}).encode())
 
 
 def enter(plan: dict[str, Any]) -> None:
@@ -151,7 +151,7 @@ def build(plan: dict[str, Any]) -> None:
         os.makedirs(point, exist_ok=True)
         mount(kind, point, kind, MS_NOSUID | MS_NODEV | MS_NOEXEC, data)
     mount(None, "/", None, MS_REC | MS_SHARED)
-    socket.sethostname("scratch-host")
+    socket.sethostname("test-host")
     set_loopback_up()
 
 

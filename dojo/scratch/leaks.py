@@ -1,4 +1,4 @@
-"""What a test left behind on its scratch host.
+"""What a test left behind on its test host.
 
 Leaks are counted, not guessed: what is there is compared with what was there when the host was new.
 """
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dojo.scratch.host import ScratchHost
+from dojo.scratch.host import TestHost
 
 # Which chapter deals with what was left.
 DEALT_WITH = {
@@ -58,7 +58,7 @@ class Snapshot:
         return replace(self, files=self.files | there)
 
 
-def take(host: ScratchHost, directories: list[Path]) -> Snapshot:
+def take(host: TestHost, directories: list[Path]) -> Snapshot:
     """directories: where mydocker keeps things; all files below them are looked at."""
     facts = host.facts()
     untouched = facts.pop("firewall generation") == FIRST_GENERATION
@@ -135,7 +135,7 @@ def _fact_changes(before: dict[str, object], after: dict[str, object]) -> Iterat
             yield Leak("host", f"{what}: {value!r} became {after[name]!r}")
 
 
-def _mounts(host: ScratchHost) -> Iterator[str]:
+def _mounts(host: TestHost) -> Iterator[str]:
     """Mounts as text that stays the same for as long as the mount does.
 
     Numbers of mounts and of peer groups are the kernel's own business; that a mount is shared, or
@@ -188,7 +188,7 @@ def _of_nobody(here: Path, name: str) -> bool:
     return any(not (here / "containers" / entry).is_dir() for entry in there)
 
 
-def _firewall(host: ScratchHost) -> str:
+def _firewall(host: TestHost) -> str:
     """The nftables rules of the host's network namespace, iptables-nft's among them."""
     nft = shutil.which("nft", path="/usr/sbin:/usr/bin:/sbin:/bin")
     if nft is None:

@@ -1,4 +1,4 @@
-"""The process that makes scratch hosts: it is started once, and forks each of them."""
+"""The process that makes test hosts: it is started once, and forks each of them."""
 
 import json
 import socket
@@ -11,7 +11,7 @@ INSIDE = str(Path(__file__).with_name("inside.py"))
 
 
 class Maker:
-    """The process that scratch hosts are forked from. It ends when this process does."""
+    """The process that test hosts are forked from. It ends when this process does."""
 
     def __init__(self) -> None:
         self._orders, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -36,7 +36,7 @@ _makers: list[Maker] = []
 
 
 def make_host(plan: dict[str, Any], descriptors: list[int]) -> None:
-    """Have a scratch host made. descriptors: what `Maker.make` takes."""
+    """Have a test host made. descriptors: what `Maker.make` takes."""
     if not _makers or not _makers[-1].is_alive():
         _makers[:] = [Maker()]
     _makers[-1].make(plan, descriptors)

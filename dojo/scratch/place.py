@@ -58,7 +58,7 @@ def _available_memory() -> int:
 
 def _remove(directory: Path) -> None:
     if os.path.ismount(directory):
-        # Lazily: a scratch host that is just ending may still hold it.
+        # Lazily: a test host that is just ending may still hold it.
         subprocess.run(["umount", "--lazy", str(directory)], check=True)
     shutil.rmtree(directory)
 

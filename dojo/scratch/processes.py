@@ -1,4 +1,4 @@
-"""The processes of a scratch host, as /proc shows them: see proc(5)."""
+"""The processes of a test host, as /proc shows them: see proc(5)."""
 
 import contextlib
 import os
@@ -8,9 +8,9 @@ from pathlib import Path
 
 @dataclass(frozen=True, repr=False)
 class Process:
-    """A process of a scratch host.
+    """A process of a test host.
 
-    pids: its PID in each PID namespace that it is in: out here, on the scratch host, and, if it is
+    pids: its PID in each PID namespace that it is in: out here, on the test host, and, if it is
     in a container, in there.
     """
 
@@ -26,11 +26,11 @@ class Process:
 
     @property
     def inner(self) -> int:
-        """Its PID on the scratch host."""
+        """Its PID on the test host."""
         return self.pids[1]
 
     def is_first_of_a_container(self) -> bool:
-        """Whether it is PID 1 in a PID namespace below the scratch host's."""
+        """Whether it is PID 1 in a PID namespace below the test host's."""
         return len(self.pids) > 2 and self.pids[-1] == 1
 
     def __str__(self) -> str:

@@ -40,7 +40,7 @@ def show_call(
     holding: Sequence[int] = (),
     terminal: bool = False,
 ) -> str:
-    """A call. See `ScratchHost.start`; env, cwd: None where they are the usual ones."""
+    """A call. See `TestHost.start`; env, cwd: None where they are the usual ones."""
     text, notes = show_command(argv), []
     if isinstance(before, Before):
         notes.append(before.said)

@@ -108,12 +108,12 @@ def differences(clone: Clone, engine: str, chapter: Chapter) -> dict[str, Differ
 
 def version(engine: str) -> str:
     """An engine with its version, "Docker 20.10.24": it is started for it."""
-    from dojo.plugin.fixtures import ScratchHosts
+    from dojo.plugin.fixtures import TestHosts
     from dojo.scratch.place import session_directory
 
     program = require(engine)
     with session_directory() as directory:
-        hosts = ScratchHosts(directory, [])
+        hosts = TestHosts(directory, [])
         try:
             return hosts.engine(_kind(engine), program).version()
         finally:

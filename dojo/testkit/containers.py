@@ -95,18 +95,18 @@ def end(running: Running) -> Call:
 
 
 def detached(mydocker: "Mydocker", *words: str | bytes, **more: Any) -> str:
-    """Start a container that lives on: `run -d` with these words. Returns its id.
+    """Start a container that lives on: `run -d` with these words. Returns its ID.
 
-    Expects status 0, nothing on stderr, and on stdout one line with an id of 64 hex digits. more:
+    Expects status 0, nothing on stderr, and on stdout one line with an ID of 64 hex digits. more:
     what a call of `mydocker` takes. If it does not end by itself, `end_detached` ends it.
 
-    Where nobody needs the id, `start_detached` says less of a program that does not print it.
+    Where nobody needs the ID, `start_detached` says less of a program that does not print it.
     """
     __tracebackhide__ = True
     call = expect(start_detached(mydocker, *words, **more), err="")
     identity = call.text.removesuffix("\n")
     is_one = re.fullmatch("[0-9a-f]{64}", identity) is not None
-    wanted = "the id of the container on a line of its own: 64 hex digits"
+    wanted = "the ID of the container on a line of its own: 64 hex digits"
     check(is_one, wanted, repr(identity), call)
     return identity
 
@@ -118,7 +118,7 @@ def start_detached(mydocker: "Mydocker", *words: str | bytes, **more: Any) -> Ca
 
 
 def container_process(mydocker: "Mydocker", identity: str | None = None) -> Process:
-    """PID 1 of the container with this id, as the host sees it; of the only one if there is no id.
+    """PID 1 of the container with this ID, as the host sees it; of the only one if there is no ID.
 
     It is waited for, and one that has ended does not count. Raises Unmet where there is no such
     process, or more than one.
@@ -134,24 +134,24 @@ def container_process(mydocker: "Mydocker", identity: str | None = None) -> Proc
     return found[0]
 
 
-def minder_of(mydocker: "Mydocker", first: Process) -> Process:
-    """The process that minds a container: the parent of its PID 1. It is there to be killed.
+def monitor_of(mydocker: "Mydocker", first: Process) -> Process:
+    """The process that monitors a container: the parent of its PID 1. It is there to be killed.
 
     Raises Unmet where nobody does, since what had started PID 1 has gone: its parent then is PID 1
-    of the scratch host, with which all would end.
+    of the test host, with which all would end.
     """
     __tracebackhide__ = True
     for process in mydocker.host.processes():
         if process.pid == first.parent:
             return process
     gone = "has gone" if first.parent != mydocker.host.pid else "is PID 1 of the test host"
-    nobody = f"nobody minds the container: the parent of {first} {gone}"
+    nobody = f"nobody monitors the container: the parent of {first} {gone}"
     expected = "a process of mydocker's that is the parent of PID 1, and waits for it"
     raise Unmet([*_last_call(mydocker), ("found", nobody), ("expected", expected)])
 
 
 def container_processes(mydocker: "Mydocker", identity: str | None = None) -> list[Process]:
-    """The PID 1s of all containers that live on the scratch host, or of the one with this id."""
+    """The PID 1s of all containers that live on the test host, or of the one with this ID."""
     return [
         process
         for process in mydocker.host.processes()
@@ -194,7 +194,7 @@ def process_called(mydocker: "Mydocker", command: str, running: Running) -> Proc
 def end_detached(mydocker: "Mydocker", identity: str | None = None) -> None:
     """End a container that lives on by killing its PID 1, as `container_process` finds it.
 
-    Waits until that process and its parent, which minds it, are gone: what is left of the container
+    Waits until that process and its parent, the monitor, are gone: what is left of the container
     then stays. Raises Unmet if they are not.
     """
     __tracebackhide__ = True
@@ -207,8 +207,8 @@ def end_process(mydocker: "Mydocker", process: Process) -> None:
     See `end_detached`.
     """
     __tracebackhide__ = True
-    minder = process.parent
-    begun = {pid: start_time(pid) for pid in (process.pid, minder) if pid != mydocker.host.pid}
+    monitor = process.parent
+    begun = {pid: start_time(pid) for pid in (process.pid, monitor) if pid != mydocker.host.pid}
     with contextlib.suppress(ProcessLookupError):
         os.kill(process.pid, signal.SIGKILL)
 
@@ -217,9 +217,9 @@ def end_process(mydocker: "Mydocker", process: Process) -> None:
 
     mydocker.host.until(lambda: not left())
     mydocker.notice()
-    names = {process.pid: "PID 1 of the container", minder: "the process that minds it"}
+    names = {process.pid: "PID 1 of the container", monitor: "its monitor"}
     there = " and ".join(names[pid] for pid in left())
-    expected = "when PID 1 is killed, it is waited for, and what minds the container ends"
+    expected = "when PID 1 is killed, it is waited for, and the container's monitor ends"
     if there:
         raise Unmet(
             [*_last_call(mydocker), ("found", f"{there}: still there"), ("expected", expected)]

@@ -3,28 +3,28 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dojo.scratch import Call, Moment, Running
+from dojo.scratch import Call, CrashPoint, Running
 from dojo.testkit.testing import check, examples
 
 if TYPE_CHECKING:
     from dojo.testkit.mydocker import Mydocker
 
 
-def moments(number: int, *, looks: bool = False) -> Iterator[Moment]:
-    """Moments of a program's work, as many starts of it: at its end, then before single changes.
+def crash_points(number: int, *, looks: bool = False) -> Iterator[CrashPoint]:
+    """Crash points of a program, as many starts of it: at its end, then before single changes.
 
     number: of changes at most, fewer on a slow machine: some of those that the program made when
-    nothing held it up; all of them with --every-moment. It must do the same again each time.
-    looks: see `Moment`.
+    nothing held it up; all of them with --every-crash-point. It must do the same again each time.
+    looks: see `CrashPoint`.
     """
-    whole = Moment(None, looks=looks)
+    whole = CrashPoint(None, looks=looks)
     yield whole
-    tried = len(whole.seen) if every_moment else examples(number, 3)
+    tried = len(whole.seen) if every_crash_point else examples(number, 3)
     for each in _some_of(whole.seen, tried):
-        yield Moment(each, looks=looks)
+        yield CrashPoint(each, looks=looks)
 
 
-every_moment = False  # see --every-moment
+every_crash_point = False  # see --every-crash-point
 
 
 def _some_of(names: Sequence[str], number: int) -> list[int]:
@@ -45,29 +45,29 @@ def _spread(places: Sequence[int], number: int) -> list[int]:
     return [places[each * len(places) // tried] for each in range(tried)]
 
 
-def beside(mydocker: "Mydocker", moment: Moment, *words: str, **more: Any) -> Call:
-    """Run a second command while the first is held up at a moment of its work.
+def beside(mydocker: "Mydocker", crash_point: CrashPoint, *words: str, **more: Any) -> Call:
+    """Run a second command while the first is held up at a crash point.
 
     It gets as far as it can: to its end, or to where it waits for the first one. Then both go on.
     more: what `mydocker.start` takes.
     """
-    with moment:
+    with crash_point:
         running = as_far_as_it_can(mydocker, *words, **more)
     return running.wait()
 
 
 def as_far_as_it_can(mydocker: "Mydocker", *words: str, **more: Any) -> Running:
     """Run a command until it has ended, or waits for somebody else."""
-    moment = Moment(None)
-    running = mydocker.start(*words, **more, moment=moment)
-    with moment:
+    crash_point = CrashPoint(None)
+    running = mydocker.start(*words, **more, crash_point=crash_point)
+    with crash_point:
         return running
 
 
-def killed_at(moment: Moment, running: Running) -> Call:
-    """Kill it at a moment of its work and of what it started. It may have ended before."""
+def killed_at(crash_point: CrashPoint, running: Running) -> Call:
+    """Kill it, and what it started, at a crash point. It may have ended before."""
     host = running.host
-    with moment:
+    with crash_point:
         running.kill()
     call = running.wait()
     left = host.until(lambda: not host.processes()) or host.processes()

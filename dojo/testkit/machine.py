@@ -425,7 +425,7 @@ def _aufs() -> str:
 
 
 def _unotify() -> str:
-    """What holds a program up right before a system call, see `dojo.scratch.moments`."""
+    """What holds a program up right before a system call, see `dojo.scratch.crash_points`."""
     _only_root_can("hold up programs")
     try:
         level = ctypes.CDLL("libseccomp.so.2").seccomp_api_get()

@@ -1,4 +1,4 @@
-"""The program under test, on a scratch host of the test's own."""
+"""The program under test, on a test host of the test's own."""
 
 import os
 import shutil
@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from dojo import clone
-from dojo.scratch import Call, Moment, Running, ScratchHost, leaks
+from dojo.scratch import Call, CrashPoint, Running, TestHost, leaks
 from dojo.scratch.typed import show_call
 from dojo.testkit import program, rootfs
 
@@ -23,13 +23,13 @@ SETTLE_SECONDS = 3.0  # for what the kernel and a killed parent's children still
 class Mydocker:
     """The program under test. Call it with what a person would type after `mydocker`.
 
-    host: the scratch host that it runs on. root: its MYDOCKER_ROOT. directory: where it is called,
+    host: the test host that it runs on. root: its MYDOCKER_ROOT. directory: where it is called,
     an empty one. calls: what was run to its end so far, in order. made: the same, with what was
     left running. begun: how many were made for earlier examples. held_up: what was last held up,
     and where. kept: the names of containers whose records may stay: of those without --rm.
     """
 
-    def __init__(self, command: Sequence[str], host: ScratchHost, root: Path, caches: Path) -> None:
+    def __init__(self, command: Sequence[str], host: TestHost, root: Path, caches: Path) -> None:
         self.command = list(command)
         self.host = host
         self.root = root / "root"
@@ -37,7 +37,7 @@ class Mydocker:
         self.calls: list[Call] = []
         self.made: list[Running] = []
         self.begun = 0
-        self.held_up: tuple[str, Moment] | None = None
+        self.held_up: tuple[str, CrashPoint] | None = None
         self.env = {
             "PATH": PATH,
             "HOME": "/root",
@@ -89,18 +89,18 @@ class Mydocker:
         env: Mapping[str, str] | None = None,
         before: Sequence[str] = (),
         terminal: bool = False,
-        moment: Moment | None = None,
+        crash_point: CrashPoint | None = None,
     ) -> Running:
         """Start it and leave it running.
 
-        terminal: on a terminal of its own. moment: at which it is held up.
+        terminal: on a terminal of its own. crash_point: where it is held up.
         """
         self._note(words)
         # To keep a compiled module is a change, too, but of the first start only.
-        same_each_time = {"PYTHONDONTWRITEBYTECODE": "1"} if moment else {}
+        same_each_time = {"PYTHONDONTWRITEBYTECODE": "1"} if crash_point else {}
         shown = self.typed(words, before, env, stdin=stdin, terminal=terminal)
-        if moment and moment.number is not None:
-            self.held_up = (shown, moment)
+        if crash_point and crash_point.number is not None:
+            self.held_up = (shown, crash_point)
         running = self.host.start(
             [*before, *self.command, *self.spelled(words)],
             stdin=stdin,
@@ -108,7 +108,7 @@ class Mydocker:
             cwd=self.directory,
             shown=shown,
             terminal=terminal,
-            moment=moment,
+            crash_point=crash_point,
         )
         self.made.append(running)
         return running
@@ -166,7 +166,7 @@ class Mydocker:
         return {"MYDOCKER_ROOT": str(root)}
 
     def notice(self) -> None:
-        """Give it the time to hear that a container has ended, whose minder has ended too."""
+        """Give it the time to hear that a container has ended, whose monitor has ended too."""
 
     def _note(self, words: Sequence[str | bytes]) -> None:
         """Remember a container that stays when it has ended: one that is run without --rm."""

@@ -21,7 +21,7 @@ from pathlib import Path
 from dojo.clone import Clone
 from dojo.errors import KataError
 from dojo.rows import readable
-from dojo.scratch import Call, ScratchHost, groups
+from dojo.scratch import Call, TestHost, groups
 from dojo.scratch.calls import describe_status, show
 from dojo.scratch.executables import why_not
 from dojo.testkit import machine
@@ -52,7 +52,7 @@ def words_of(given: str | None) -> list[str]:
 def _prepare(words: Sequence[str]) -> None:
     """Where it is our reference, `-m solutions 4.2` or `kata solution 4.2`, make what it starts.
 
-    It would do so itself, at its first start, but the clone is read-only on a scratch host.
+    It would do so itself, at its first start, but the clone is read-only on a test host.
     """
     for word, typed in pairwise(words):
         if word in ("solution", "solutions"):
@@ -81,15 +81,15 @@ def split(given: str) -> list[str]:
 def trouble_of(words: Sequence[str], clone: Clone) -> Trouble | None:
     """Start the program once, as `run --help`: that needs all that a container needs, but one.
 
-    It runs on a scratch host, so that nothing that it does at its start reaches this machine.
-    Raises KataError where a scratch host cannot be made.
+    It runs on a test host, so that nothing that it does at its start reaches this machine.
+    Raises KataError where a test host cannot be made.
     """
     ran = "python -m mydocker run --help" if words[0] == sys.executable else None
     if ran and not clone.learner.is_dir():
         # An installed clone's package would be found in its place.
         return [("ran", ran), ("said", f"No module named mydocker: there is no {clone.learner}")]
     with tempfile.TemporaryDirectory(prefix="kata-") as directory:
-        host = ScratchHost(next(groups.unique_names()), machine.patience(), [Path(directory)])
+        host = TestHost(next(groups.unique_names()), machine.patience(), [Path(directory)])
         try:
             environment = {
                 "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

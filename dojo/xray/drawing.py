@@ -303,16 +303,16 @@ def _layers(root: Root) -> RenderableType:
     for number, lower in enumerate(root.lowers, start=1):
         grid.add_row(str(number), Text("image", "cyan"), Text(cut_inside(lower, 66)))
     if root.upper is None:
-        return Group(grid, Text("no write layer: nothing can be written", "dim"))
+        return Group(grid, Text("no writable layer: nothing can be written", "dim"))
     top = Text(cut_inside(root.upper, 66))
-    grid.add_row(str(len(root.lowers) + 1), Text("write layer", "bold magenta"), top)
+    grid.add_row(str(len(root.lowers) + 1), Text("writable layer", "bold magenta"), top)
     return Group(grid, *_changes(root))
 
 
 def _changes(root: Root) -> Iterable[RenderableType]:
     changes = root.changes
     if changes is None:
-        yield Text("its write layer cannot be seen from here", "dim")
+        yield Text("its writable layer cannot be seen from here", "dim")
         return
     if not (changes.added or changes.changed or changes.deleted or changes.replaced):
         yield Text("   nothing written yet", "dim")

@@ -15,7 +15,7 @@ from dojo.xray.kernel import Ended, Process
 class Candidate:
     """A container that the kernel shows, by its first process.
 
-    identity: its id, where its groups or its host name carry one. name: what it was started with;
+    identity: its ID, where its groups or its host name carry one. name: what it was started with;
     empty where nobody said so. group: the last part of the path of its groups.
     """
 
@@ -78,12 +78,12 @@ def _group(pid: int) -> str:
 
 
 def find(typed: str) -> Process:
-    """The first process of the container that was typed: a PID, the beginning of an id, a name.
+    """The first process of the container that was typed: a PID, the beginning of an ID, a name.
 
     Raises KataError if there is none, or more than one.
     """
     if not typed:
-        raise KataError("xray: a container has a name, an id or a PID that is not empty")
+        raise KataError("xray: a container has a name, an ID or a PID that is not empty")
     if re.fullmatch(r"[0-9]{1,10}", typed) and Path("/proc", typed).is_dir():
         return _first_of(int(typed))
     there = containers()
@@ -102,10 +102,10 @@ def _why_none(typed: str) -> str:
     if record is not None:
         return f"this container does not run, and the kernel shows those that do; see {record}"
     if typed.isdecimal():
-        return "no such process, and no container that runs has an id that begins so"
+        return "no such process, and no container that runs has an ID that begins so"
     if re.fullmatch(r"[0-9a-f]{12,64}", typed):
         return "no container that runs has this id"
-    return "no container that runs was started with this name; one of Docker's has an id or a PID"
+    return "no container that runs was started with this name; one of Docker's has an ID or a PID"
 
 
 def _record_of(name: str) -> Path | None:

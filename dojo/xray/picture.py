@@ -13,7 +13,7 @@ from dojo.xray.limits import Groups
 from dojo.xray.network import Interface
 from dojo.xray.walls import Wall
 
-# An id in the name of a control group, or of a directory: mydocker's, Docker's, podman's.
+# An ID in the name of a control group, or of a directory: mydocker's, Docker's, podman's.
 ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
 
@@ -34,7 +34,7 @@ class Xray:
 
     first: the process that all others come from, PID 1 where it has a PID namespace. identity: the
     id that its groups or its host name carry; empty where none does. starter: the process outside
-    that has started it, and minds it. processes: in the tree's order, with how deep each is.
+    that has started it, and monitors it. processes: in the tree's order, with how deep each is.
     """
 
     first: Process
@@ -96,9 +96,9 @@ def take(first: Process) -> Xray:
 
 
 def identity_of(pid: int, hostname: str) -> str:
-    """The id of a container, from its groups or its host name. Raises kernel.Ended.
+    """The ID of a container, from its groups or its host name. Raises kernel.Ended.
 
-    The looker may be in a container himself: its id is not that of those which he looks at.
+    The looker may be in a container himself: its ID is not that of those which he looks at.
     """
     mine = set(ID.findall("\n".join(kernel.groups("self").values())))
     for path in kernel.groups(pid).values():

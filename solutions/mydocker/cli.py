@@ -42,7 +42,7 @@ list the containers that run or, with -a, all; show what one has written, run a 
 some, remove some.
 
 Options of run:
-  -d, --detach        Leave the container running, print its id
+  -d, --detach        Leave the container running, print its ID
   -i, --interactive   Keep stdin attached
   -t, --tty           Give the command a terminal of its own
       --rm            Remove the container when it ends
@@ -222,7 +222,7 @@ def dispatch(arguments: list[str]) -> int:
         if joining.help:
             return show_help()
         if len(given) < 2:
-            raise MydockerError("exec", "what it takes is CONTAINER COMMAND [ARG...]", FAILED)
+            raise MydockerError("exec", "usage: exec CONTAINER COMMAND [ARG...]", FAILED)
         joining.container, *joining.command = given
         return exec_(joining)
     if command == "stop":
@@ -267,15 +267,15 @@ def name_of(container: str) -> str:
 
 def one_at_least(command: str, given: list[str]) -> list[str]:
     if not given:
-        raise MydockerError(command, "what it takes is CONTAINER [CONTAINER...]", FAILED)
+        raise MydockerError(command, f"usage: {command} CONTAINER [CONTAINER...]", FAILED)
     return given
 
 
 def counted(command: str, given: list[str], *meanings: str) -> list[str]:
     """These words, if they are as many as their meanings. Raises MydockerError otherwise."""
     if len(given) != len(meanings):
-        wanted = " ".join(meanings) or "no argument"
-        raise MydockerError(" ".join([command, *given]), f"what it takes is {wanted}", FAILED)
+        wanted = " ".join([command, *meanings])
+        raise MydockerError(" ".join([command, *given]), f"usage: {wanted}", FAILED)
     return given
 
 

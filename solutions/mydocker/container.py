@@ -1,7 +1,7 @@
 """What is known of a container: its record, `containers/NAME/config.json` below MYDOCKER_ROOT.
 
 It is replaced in one rename, so that whoever reads it sees an old one or a new one, and needs no
-lock. What it says is compared with what there is: a container whose minder was killed has ended,
+lock. What it says is compared with what there is: a container whose monitor was killed has ended,
 too, though nobody was left to record that.
 """
 
@@ -22,18 +22,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any  # takes as long to import as a third of a whole start
 
-KILLED = 137  # 128 + SIGKILL: how a container ends together with its minder
+KILLED = 137  # 128 + SIGKILL: how a container ends together with its monitor
 KILL_SECONDS = 10.0  # SIGKILL works at once, but for a process that waits for a disk
 RECORD = "config.json"
-MINDED = "minded"  # a directory beside it that is locked as long as the minder lives
+MONITORED = "monitored"  # a directory beside it that is locked as long as the monitor lives
 
 
 class Container:
     """The attributes are what is recorded.
 
     driver: the storage driver of its layer. created, finished: in seconds since 1970. boot_id:
-    which boot its processes are of. pid_namespace: where their PIDs are valid. minder, process: the
-    one outside, and PID 1 of the container once it has one.
+    which boot its processes are of. pid_namespace: where their PIDs are valid. monitor, process:
+    the one outside, and PID 1 of the container once it has one.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Container:
         self.created = time.time()
         self.boot_id = process.boot_id()
         self.pid_namespace: int | None = process.pid_namespace()
-        self.minder = Process.of(os.getpid())
+        self.monitor = Process.of(os.getpid())
         self.process: Process | None = None
         self.exit_status: int | None = None
         self.finished: float | None = None
@@ -76,12 +76,12 @@ class Container:
         paths.make_directory(paths.root(), 0o700)
         paths.make_directory(containers())
         remove_unfinished()
-        new = f"{containers()}/{beginning()}{self.minder.pid}-{self.minder.start}"
+        new = f"{containers()}/{beginning()}{self.monitor.pid}-{self.monitor.start}"
         os.mkdir(new, 0o700)
         try:
-            os.mkdir(f"{new}/{MINDED}")
-            minded = os.open(f"{new}/{MINDED}", os.O_RDONLY | os.O_DIRECTORY)
-            fcntl.flock(minded, fcntl.LOCK_EX)  # until we end, in whatever way
+            os.mkdir(f"{new}/{MONITORED}")
+            monitored = os.open(f"{new}/{MONITORED}", os.O_RDONLY | os.O_DIRECTORY)
+            fcntl.flock(monitored, fcntl.LOCK_EX)  # until we end, in whatever way
             os.symlink(image_key, f"{new}/{IMAGE_LINK}")
             self.write(new)
             os.rename(new, self.directory)
@@ -147,7 +147,7 @@ class Container:
         return {
             "id": self.identity,
             **{name: vars(self)[name] for name in SIMPLE},
-            "minder": vars(self.minder),
+            "monitor": vars(self.monitor),
             "process": of_process,
         }
 
@@ -158,7 +158,7 @@ class Container:
         found.identity = values["id"]
         for name in SIMPLE:
             setattr(found, name, values[name])
-        found.minder = Process(**values["minder"])
+        found.monitor = Process(**values["monitor"])
         found.process = values["process"] and Process(**values["process"])
         return found
 
@@ -169,13 +169,13 @@ class Container:
         if self.exit_status is not None:
             return "exited"
         if self.is_seen():
-            is_minded = self.is_minded()
+            is_monitored = self.is_monitored()
             if self.process and self.process.is_alive():
-                if is_minded or not self.ends_unminded(self.process):
+                if is_monitored or not self.ends_unmonitored(self.process):
                     return "running"
-            elif is_minded:
-                return self.state_while_minded()
-        elif self.boot_id == process.boot_id() and self.is_minded():
+            elif is_monitored:
+                return self.state_while_monitored()
+        elif self.boot_id == process.boot_id() and self.is_monitored():
             return "running" if self.process else "created"
         self.died_unseen()
         return "exited"
@@ -188,12 +188,12 @@ class Container:
         here = self.pid_namespace in (None, process.pid_namespace())
         return here and self.boot_id == process.boot_id()
 
-    def is_minded(self) -> bool:
-        """Whether its minder lives. Who cannot see that asks for its lock, which is one for all."""
+    def is_monitored(self) -> bool:
+        """Whether its monitor lives. Who cannot see it asks for its lock, which is one for all."""
         if self.is_seen():
-            return self.minder.is_alive()
+            return self.monitor.is_alive()
         try:
-            with paths.locked(f"{self.directory}/{MINDED}", fcntl.LOCK_SH | fcntl.LOCK_NB):
+            with paths.locked(f"{self.directory}/{MONITORED}", fcntl.LOCK_SH | fcntl.LOCK_NB):
                 return False
         except BlockingIOError:
             return True
@@ -214,20 +214,20 @@ class Container:
                 return True
         return False
 
-    def state_while_minded(self) -> str:
-        """Either it is about to start, or it has just ended and its minder is about to say so."""
+    def state_while_monitored(self) -> str:
+        """Either it is about to start, or it has just ended and its monitor is about to say so."""
         if self.process is None:
             return "created"
         self.exit_status = self.process.exit_status()
         self.finished = time.time()
-        if self.exit_status is None:  # the minder has waited for it: then it has also said so
+        if self.exit_status is None:  # the monitor has waited for it: then it has also said so
             self.read_again()
         return "exited"
 
-    def ends_unminded(self, first: Process) -> bool:
-        """Kill its PID 1, which lives though its minder was killed. Returns whether that ended it.
+    def ends_unmonitored(self, first: Process) -> bool:
+        """Kill its PID 1, which lives though its monitor was killed. Returns whether that ended it.
 
-        It was to die with its minder, but a change of its user ID takes that back: see prctl(2).
+        It was to die with its monitor, but a change of its user ID takes that back: see prctl(2).
         """
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ends by itself
             if f"/mydocker-{self.identity}" not in read(f"/proc/{first.pid}/cgroup"):
@@ -235,7 +235,7 @@ class Container:
         return first.is_killed_within(KILL_SECONDS)
 
     def died_unseen(self) -> None:
-        """Its minder was killed, or the machine went down: nobody else will record the end.
+        """Its monitor was killed, or the machine went down: nobody else will record the end.
 
         It may have recorded it just before, after we had read the record.
         """
@@ -263,7 +263,7 @@ def load(name: str) -> Container:
 
 
 def all_containers(tell: Callable[[str], None]) -> Iterator[Container]:
-    """All of them, the newest first. tell: is called with the path of a record that is broken."""
+    """All of them, the newest first. tell: is called with the path of a corrupt record."""
     found = []
     for name in names():
         try:
@@ -290,7 +290,7 @@ def find(wanted: str, tried: str, everyone: list[Container] | None = None) -> Co
 
 
 def look_for(wanted: str, tried: str, everyone: list[Container] | None = None) -> Container | None:
-    """The container of that id, or of that name, or whose id alone begins so; None for none.
+    """The container of that ID, or of that name, or whose ID alone begins so; None for none.
 
     everyone: all containers, for who looks for many. Raises MydockerError where there is more than
     one.
@@ -305,7 +305,7 @@ def look_for(wanted: str, tried: str, everyone: list[Container] | None = None) -
         if len(matches) == 1:
             return matches[0]
         if matches:
-            raise MydockerError(tried, f"{len(matches)} containers have an id like that", FAILED)
+            raise MydockerError(tried, f"{len(matches)} containers have an ID like that", FAILED)
     return None
 
 

@@ -40,8 +40,8 @@ def become_the_command(
     """Build the walls, then turn into the command. Never returns to the code that forked.
 
     streams: what to write to, by the number of the stream, if there is no terminal. layer: what
-    becomes the root. group: where the limits are. parent: a pidfd of the process outside that minds
-    this container.
+    becomes the root. group: where the limits are. parent: a pidfd of
+    this container's monitor.
     command_to_read: a pipe that brings the command. failure_to_write: one that takes back what
     failed, and that the exec closes.
     """
@@ -65,7 +65,7 @@ def become_the_command(
 
 
 def die_with(parent: int) -> None:
-    """Have the kernel kill us when our parent dies, so that no container is left unminded."""
+    """Have the kernel kill us when our parent dies, so that no container is left unmonitored."""
     linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
     died_before_that, _, _ = select.select([parent], [], [], 0)
     if died_before_that:

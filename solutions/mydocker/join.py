@@ -98,10 +98,10 @@ def enter_and_run(container: Container, first: Process, request: ExecRequest) ->
     os.close(failure_to_write)
     with ended_by_failure(pid):
         linux.setns(ours, linux.CLONE_NEWPID)
-    return mind(pid, request, terminal, command_to_write, failure_to_read)
+    return monitor(pid, request, terminal, command_to_write, failure_to_read)
 
 
-def mind(
+def monitor(
     pid: int,
     request: ExecRequest,
     terminal: "Terminal | None",

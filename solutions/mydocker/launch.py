@@ -32,7 +32,7 @@ BLOCKED = {*FORWARDED, signal.SIGCHLD, signal.SIGWINCH, signal.SIGTTOU}
 
 
 def detach(identity: str, request: RunRequest, limits: Limits) -> None:
-    """Start a container that lives on, minded by a process in the background.
+    """Start a container that lives on, monitored by a process in the background.
 
     Raises MydockerError where it could not be started; then nothing of it is left.
     """
@@ -40,7 +40,7 @@ def detach(identity: str, request: RunRequest, limits: Limits) -> None:
     pid = os.fork()
     if pid == 0:
         os.close(outcome_to_read)
-        mind_in_background(identity, request, limits, outcome_to_write)
+        monitor_in_background(identity, request, limits, outcome_to_write)
     os.close(outcome_to_write)
     failure = pipe.receive_outcome(outcome_to_read)
     if failure:
@@ -48,7 +48,7 @@ def detach(identity: str, request: RunRequest, limits: Limits) -> None:
         raise failure
 
 
-def mind_in_background(
+def monitor_in_background(
     identity: str, request: RunRequest, limits: Limits, outcome_to_write: int
 ) -> None:
     """Run the container in a process that belongs to nobody. Never returns to the code that forked.
@@ -88,7 +88,7 @@ def leave_the_caller(kept: int) -> None:
 def run(
     identity: str, request: RunRequest, limits: Limits, tell_started: Callable[[], None]
 ) -> int:
-    """Start a container and mind it until it ends. Returns the exit status of its PID 1.
+    """Start a container and monitor it until it ends. Returns the exit status of its PID 1.
 
     tell_started: called once it runs. Raises MydockerError where it could not be started; then
     nothing of it is left.
@@ -121,7 +121,7 @@ def run(
         if not request.rm:
             removal.pop_all()
         tell_started()
-        return mind(pid, record, terminal, pump)
+        return monitor(pid, record, terminal, pump)
 
 
 def remove(record: Container) -> None:
@@ -140,7 +140,7 @@ def fill_standard_streams() -> None:
 
 
 def wait_for_signals_only_when_asked() -> None:
-    """Let no signal end this process half-way: from now on `mind` takes them one by one."""
+    """Let no signal end this process half-way: from now on `monitor` takes them one by one."""
     signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
 
 
@@ -221,8 +221,8 @@ def new_terminal() -> "Terminal":
     return Terminal()
 
 
-def mind(pid: int, record: Container, terminal: "Terminal | None", pump: Pump) -> int:
-    """Mind a container until it ends. Returns its exit status.
+def monitor(pid: int, record: Container, terminal: "Terminal | None", pump: Pump) -> int:
+    """Monitor a container until it ends. Returns its exit status.
 
     The end is recorded when all that the container wrote is in the log, and before it is waited
     for: until then whoever asks finds a zombie, and not nothing.

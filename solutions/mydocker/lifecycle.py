@@ -17,7 +17,7 @@ from mydocker.container import (
     is_broken,
 )
 
-MINDER_SECONDS = 2.0
+MONITOR_SECONDS = 2.0
 START_SECONDS = 10.0
 
 
@@ -28,7 +28,7 @@ class Gone(Exception):
 def stop(stopped: list[Container], seconds: float) -> list[Container]:
     """Ask all of them to end, at the same time; kill those that have not after so many seconds.
 
-    Returns when they are gone, and their minders have taken away what they leave: with those that
+    Returns when they are gone, and their monitors have taken away what they leave: with those that
     are still there, because not even SIGKILL ends a process that waits for a broken disk.
     """
     for container in stopped:
@@ -41,12 +41,12 @@ def stop(stopped: list[Container], seconds: float) -> list[Container]:
 
 
 def is_gone(container: Container) -> bool:
-    """Wait a while for the end of a container that was killed, and for its minder's."""
+    """Wait a while for the end of a container that was killed, and for its monitor's."""
     if not ends_within(container, KILL_SECONDS):
         return False
     if container.is_seen():
-        container.minder.ends_within(KILL_SECONDS)
-    return container.state() == "exited"  # an end that the minder could not record is recorded now
+        container.monitor.ends_within(KILL_SECONDS)
+    return container.state() == "exited"  # an end that the monitor could not record is recorded now
 
 
 def send(container: Container, number: signal.Signals) -> None:
@@ -72,18 +72,18 @@ def wait_until_started(container: Container) -> None:
 
 
 def kill(container: Container) -> None:
-    """End a container at once. Afterwards nothing of it runs, and nobody minds it.
+    """End a container at once. Afterwards nothing of it runs, and nobody monitors it.
 
-    Raises TimeoutError where it does not end, though it was killed.
+    Raises TimeoutError where it is still running after SIGKILL.
     """
     send(container, signal.SIGKILL)
     if not ends_within(container, KILL_SECONDS):
-        raise TimeoutError(errno.ETIMEDOUT, "it is still there, though it was killed", "kill it")
-    if not container.minder.ends_within(MINDER_SECONDS) and container.is_seen():
+        raise TimeoutError(errno.ETIMEDOUT, "it is still running after SIGKILL", "kill it")
+    if not container.monitor.ends_within(MONITOR_SECONDS) and container.is_seen():
         # It waits for something else, such as a caller that does not read what it passes on.
-        with contextlib.suppress(ProcessLookupError), container.minder.held() as handle:
+        with contextlib.suppress(ProcessLookupError), container.monitor.held() as handle:
             signal.pidfd_send_signal(handle, signal.SIGKILL)
-        container.minder.ends_within(KILL_SECONDS)
+        container.monitor.ends_within(KILL_SECONDS)
 
 
 def remove(container: Container) -> None:
@@ -92,7 +92,7 @@ def remove(container: Container) -> None:
     The record goes last: if we are killed before that, there is something to remove again.
     """
     if container.is_seen():
-        container.minder.ends_within(KILL_SECONDS)  # with --rm it removes the same things
+        container.monitor.ends_within(KILL_SECONDS)  # with --rm it removes the same things
     try:
         with container.locked():
             groups.find(f"mydocker-{container.identity}").end()

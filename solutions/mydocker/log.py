@@ -85,7 +85,7 @@ class Reader:
             length = int.from_bytes(header[4:], "big")
             content = os.pread(self._log, length, self._offset + HEADER_BYTES)
             if len(header) < HEADER_BYTES or len(content) < length:
-                return  # it is still being written, or was when the minder was killed
+                return  # it is still being written, or was when the monitor was killed
             self._offset += HEADER_BYTES + length
             yield header[0], content
 

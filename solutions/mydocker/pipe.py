@@ -41,10 +41,10 @@ def wait_until_ready(pipe: int) -> MydockerError | None:
 
 
 def receive_outcome(pipe: int) -> MydockerError | None:
-    """Wait until the minder has told that the container runs, or why it does not."""
+    """Wait until the monitor has told that the container runs, or why it does not."""
     message = os.read(pipe, len(READY))
     if not message:
-        return MydockerError("run", "the process that minds the container has been killed")
+        return MydockerError("run", "the container's monitor was killed")
     return None if message == READY else receive_failure(pipe, message)
 
 

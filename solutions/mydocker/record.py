@@ -2,7 +2,7 @@
 
 A disk was full, somebody has edited it, another program has written it. What comes out of here has
 the keys and the types that all others expect, and no value that would lead them astray: a name that
-is a path, or an id that is one, would have them remove or kill what is not the container's.
+is a path, or an ID that is one, would have them remove or kill what is not the container's.
 """
 
 import json
@@ -45,7 +45,7 @@ def values_of(path: str, name: str) -> "dict[str, Any]":
 
 
 def id_in(path: str) -> str | None:
-    """The id in a record that is broken; None where that cannot be read either."""
+    """The ID in a corrupt record; None where that cannot be read either."""
     try:
         identity = parsed(path)["id"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -137,7 +137,7 @@ RIGHT: dict[str, Callable[[object], bool]] = {
     "created": is_moment,
     "driver": is_text,
     "boot_id": is_text,
-    "minder": is_process,
+    "monitor": is_process,
     "process": or_none(is_process),
     "exit_status": or_none(is_status),
     "finished": or_none(is_moment),

@@ -17,7 +17,7 @@ STANDARD_STREAMS = (0, 1, 2)
 
 
 class Terminal:
-    """Made by the container's process inside; minded, through its master side, outside."""
+    """Made by the container's process inside; monitored, through its master side, outside."""
 
     def __init__(self) -> None:
         self._outside, self._inside = socket.socketpair()

@@ -5,7 +5,7 @@
  *     sudo ./kata check 3.1 --mydocker /tmp/mydocker
  *
  * It shares nothing with solutions/mydocker but the contract. Read it from the bottom: `main` reads
- * what was typed, `run` starts a child and minds it, and `become` turns the child into the command.
+ * what was typed, `run` starts a child and monitors it, and `become` turns the child into the command.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -65,7 +65,7 @@ static void die_with_parent(int parent) {
         _exit(MYDOCKER_FAILED);
 }
 
-/* An id has 64 hexadecimal digits; the hostname is the first 12, and nothing needs the rest yet. */
+/* An ID has 64 hexadecimal digits; the hostname is the first 12, and nothing needs the rest yet. */
 static void set_hostname(void) {
     unsigned char id[6];
     char name[2 * sizeof id + 1];
@@ -141,10 +141,10 @@ static _Noreturn void become(char **command, int parent) {
     fail(errno == ENOENT ? NOT_FOUND : CANNOT_EXECUTE, "exec %s: %s", command[0], strerror(errno));
 }
 
-/* The parent: it stays outside, and minds the container ---------------------------------------- */
+/* The parent: it stays outside, and monitors the container ---------------------------------------- */
 
 /* Hand signals on until the child has ended. Returns the status to end with. */
-static int mind(pid_t child, const sigset_t *awaited) {
+static int monitor(pid_t child, const sigset_t *awaited) {
     for (int status;;) {
         int number = sigwaitinfo(awaited, NULL);
         if (number == SIGTERM || number == SIGINT || number == SIGHUP)
@@ -169,7 +169,7 @@ static int run(char **command) {
         close(alive[1]);
         become(command, alive[0]);
     }
-    int status = mind(child, &awaited);
+    int status = monitor(child, &awaited);
     if (tty)
         tcsetpgrp(STDIN_FILENO, getpgrp()); /* the caller is in the foreground again */
     return status;

@@ -163,7 +163,7 @@ expanded() {
     done
 }
 
-# run: the process that minds the container
+# run: the container's monitor
 
 start() {
     image=$1
@@ -174,11 +174,11 @@ start() {
     flock --wait 2 "$root_lock" || fail "run: $root has room for one container, and one runs"
     id=$(</proc/sys/kernel/random/uuid)$(</proc/sys/kernel/random/uuid)
     id=${id//-/}
-    minder=$$ groups=()
+    monitor=$$ groups=()
     trap clean_up EXIT
     make_layer
     make_groups
-    mind "${@:2}"
+    monitor "${@:2}"
 }
 
 # Whoever runs an image holds a lock on its directory, so that `settle` lets it be.
@@ -234,8 +234,8 @@ clean_up() {
     fi
 }
 
-# mind COMMAND...: start the container, hand signals on, end as it ends.
-mind() {
+# monitor COMMAND...: start the container, hand signals on, end as it ends.
+monitor() {
     local status told=
     trap 'hand_on TERM' TERM
     trap 'hand_on INT' INT
@@ -282,7 +282,7 @@ enter_namespaces() {
     # Out of reach of a terminal's signals; with -t, PID 1 gets a process group of its own.
     [[ $tty ]] || chain+=(setsid)
     chain+=(unshare --uts --ipc --net --mount --pid bash -p "$0" outside)
-    chain+=("$(declare -p minder groups id image driver interactive tty language)")
+    chain+=("$(declare -p monitor groups id image driver interactive tty language)")
     exec "${chain[@]}" "$@" 9>&2 2>"$REPORT"
 }
 
@@ -369,7 +369,7 @@ remove_group() {
 inside() {
     eval "$2"
     [[ ! $tty ]] || take_the_terminal "$1" "$2; tty=" "${@:3}"
-    must_have_a_minder "$1"
+    must_have_a_monitor "$1"
     shift 2
     step "set the hostname" write /proc/sys/kernel/hostname "${id:0:12}"
     step "set lo up" ip link set lo up
@@ -391,10 +391,10 @@ take_the_terminal() {
 
 # `run` may have died before unshare(1) asked to be told of it, and unshare(1) before PID 1 did. As
 # long as the one is the parent of the other, both live, and from now on their death is ours.
-must_have_a_minder() {
+must_have_a_monitor() {
     local key value
     while read -r key value; do
-        [[ $key != PPid: || $value != "$minder" ]] || return 0
+        [[ $key != PPid: || $value != "$monitor" ]] || return 0
     done <"/proc/$1/status"
     fail "run: it was killed"
 }

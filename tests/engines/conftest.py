@@ -1,6 +1,6 @@
-"""Another engine beside ours: Debian's dockerd, started by hand on a scratch host.
+"""Another engine beside ours: Debian's dockerd, started by hand on a test host.
 
-On its scratch host it has processes, mounts, groups and a network of its own, so nothing that it
+On its test host it has processes, mounts, groups and a network of its own, so nothing that it
 does reaches this machine, and all of it goes with the host, whatever state a test has left it in.
 No registry is asked for anything: its images are those that a test imports.
 """
@@ -17,8 +17,8 @@ import pytest
 from dojo import clone
 from dojo.engines.docker import Docker, start_dockerd
 from dojo.engines.engine import START_SECONDS
-from dojo.plugin.fixtures import RUN, ScratchHosts, command_under_test
-from dojo.scratch import Running, ScratchHost
+from dojo.plugin.fixtures import RUN, TestHosts, command_under_test
+from dojo.scratch import Running, TestHost
 from dojo.testkit import lab, rootfs
 from dojo.testkit.mydocker import Mydocker
 from dojo.testkit.testing import expect
@@ -42,10 +42,10 @@ def pytest_configure(config: pytest.Config) -> None:
 class Engine:
     """A dockerd that runs.
 
-    host: the scratch host that it runs on. client: what asks it for everything.
+    host: the test host that it runs on. client: what asks it for everything.
     """
 
-    def __init__(self, host: ScratchHost, client: "DockerClient") -> None:
+    def __init__(self, host: TestHost, client: "DockerClient") -> None:
         self.host = host
         self.client = client
 
@@ -61,11 +61,11 @@ class Engine:
 
 
 @pytest.fixture(scope="session")
-def engine(request: pytest.FixtureRequest, scratch_hosts: ScratchHosts) -> Iterator[Engine]:
+def engine(request: pytest.FixtureRequest, scratch_hosts: TestHosts) -> Iterator[Engine]:
     """A dockerd of this test run's own; where there can be none, the test is skipped."""
     if reason := lab.cannot(NEEDS) or Docker.missing():
         give_up(request.config, reason)
-    directory = scratch_hosts.directory / "docker"  # where a scratch host lets it write
+    directory = scratch_hosts.directory / "docker"  # where a test host lets it write
     directory.mkdir()
     host = scratch_hosts.make(guarded=False)
     try:
@@ -87,7 +87,7 @@ def give_up(config: pytest.Config, reason: str) -> None:
     pytest.skip(reason)
 
 
-def connect(host: ScratchHost, daemon: Running, socket: Path) -> "DockerClient | None":
+def connect(host: TestHost, daemon: Running, socket: Path) -> "DockerClient | None":
     """Wait until dockerd answers. None if it ends, or takes too long."""
     import docker
     from docker.errors import DockerException
@@ -106,8 +106,8 @@ def docker_client(engine: Engine) -> "DockerClient":
 
 
 @pytest.fixture
-def ours(request: pytest.FixtureRequest, scratch_hosts: ScratchHosts) -> Iterator[Mydocker]:
-    """The reference, on a scratch host and with a MYDOCKER_ROOT of its own, which has `busybox`.
+def ours(request: pytest.FixtureRequest, scratch_hosts: TestHosts) -> Iterator[Mydocker]:
+    """The reference, on a test host and with a MYDOCKER_ROOT of its own, which has `busybox`.
 
     `--mydocker CMD` puts another program in its place. What it leaves behind fails the test.
     """

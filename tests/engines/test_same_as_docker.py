@@ -179,7 +179,7 @@ def test_exec_says_the_same(ours: Mydocker, alive: Alive, script: str, inner: st
 
 
 def without_its_name(output: bytes) -> bytes:
-    """Without the id in HOSTNAME; and in some order."""
+    """Without the ID in HOSTNAME; and in some order."""
     lines = re.sub(rb"HOSTNAME=[0-9a-f]{12}\n", b"HOSTNAME\n", output).splitlines()
     return b"\n".join(sorted(lines))
 

@@ -46,7 +46,7 @@ def read_memory(text: str) -> int | None:
         number, unit = text[:-1], MEMORY_UNITS[text[-1].lower()]
     size = whole_number(number, "a size is a number and b, k, m or g") * unit
     if 0 < size < MEMORY_LEAST:
-        raise ValueError("the least memory is 6m")
+        raise ValueError("the minimum is 6m")
     if size > MEMORY_MOST:
         raise ValueError("more than the kernel can count")
     return size or None

@@ -55,11 +55,11 @@ def is_anothers(container: Container) -> bool:
 
 
 def has_ended(container: Container) -> bool:
-    """Whether all that it wrote is in its log: its minder has recorded the end then, or is gone."""
+    """Whether all that it wrote is in its log: its monitor has recorded the end, or is gone."""
     try:
         current = load(container.name)
     except (OSError, ValueError):
         return True
     if current.identity != container.identity:  # its name is another one's by now
         return True
-    return current.exit_status is not None or not current.is_minded()
+    return current.exit_status is not None or not current.is_monitored()

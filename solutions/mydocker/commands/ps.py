@@ -15,7 +15,7 @@ SHORT_ID = 12
 def ps(request: PsRequest) -> int:
     """Print a table of the containers that run, with -a of all, the newest first."""
     shown = []
-    for container in all_containers(lambda path: complain(f"ps: {path}: a record that is broken")):
+    for container in all_containers(lambda path: complain(f"ps: {path}: corrupt record")):
         state = container.state()
         if request.all or state == "running":
             shown.append(row(container, state, request))

@@ -9,7 +9,7 @@ from mydocker.cli import unforeseen
 from mydocker.container import Container
 from mydocker.errors import FAILED, MydockerError, Unread, complain, say
 
-TOGETHER = 20  # containers that end at the same time: their minders need some CPU to clean up
+TOGETHER = 20  # containers that end at the same time: their monitors need some CPU to clean up
 
 
 def rm(names: list[str], force: bool) -> int:
@@ -47,7 +47,7 @@ def rm(names: list[str], force: bool) -> int:
 
 
 def kill_together(names: list[str], everyone: list[Container]) -> set[str]:
-    """Begin to end those that run: none need wait for another. Returns their ids."""
+    """Begin to end those that run: none need wait for another. Returns their IDs."""
     killed = set()
     for name in names:
         with contextlib.suppress(OSError, MydockerError):  # it is told when its turn comes
@@ -68,7 +68,7 @@ def remove_broken(name: str, force: bool) -> None:
 def remove(name: str, force: bool, everyone: list[Container], killed: set[str]) -> None:
     """Remove one of these containers. Raises lifecycle.Gone where there is none, or not any more.
 
-    killed: the ids of those that are about to end because they are to be removed.
+    killed: the IDs of those that are about to end because they are to be removed.
     """
     found = containers.look_for(name, f"rm {name}", everyone)
     if found is None:
@@ -81,6 +81,6 @@ def remove(name: str, force: bool, everyone: list[Container], killed: set[str]) 
         raise MydockerError(f"rm {name}", "it is running: stop it first, or rm -f", FAILED)
     killed.discard(found.identity)
     lifecycle.kill(found)
-    with contextlib.suppress(lifecycle.Gone):  # with --rm, its minder has removed it
+    with contextlib.suppress(lifecycle.Gone):  # with --rm, its monitor has removed it
         lifecycle.remove(found)
     return None

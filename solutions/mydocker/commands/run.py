@@ -11,7 +11,7 @@ from mydocker.errors import FAILED, MydockerError, Unread, say
 def run(request: RunRequest) -> int:
     """Run the command in a container of its own and wait for it. Returns its exit status.
 
-    With -d print its id and leave it running.
+    With -d print its ID and leave it running.
     """
     if request.interactive and request.tty and not request.detach and not os.isatty(0):
         raise MydockerError("run -it", "stdin is not a terminal", FAILED)
@@ -26,7 +26,7 @@ def run(request: RunRequest) -> int:
 
 
 def tell(identity: str) -> None:
-    """Print the id; on stderr if stdout takes none, or nobody could find out what runs now."""
+    """Print the ID; on stderr if stdout takes none, or nobody could find out what runs now."""
     try:
         say(f"{identity}\n", "run -d")
     except Unread as error:

@@ -20,6 +20,6 @@ def stop(names: list[str], seconds: int) -> int:
     left = {c.identity for c in lifecycle.stop(list(different.values()), seconds)}
     for name in names:
         if name in found and found[name].identity in left:
-            complain(f"stop {name}: it is still there, though it was killed")
+            complain(f"stop {name}: it is still running after SIGKILL")
     say("".join(f"{n}\n" for n in names if n in found and found[n].identity not in left), "stop")
     return FAILED if left or len(found) < len(set(names)) else 0

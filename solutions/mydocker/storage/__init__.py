@@ -18,8 +18,8 @@ def choose() -> str:
     if wanted == "auto" and there:
         return there[0]
     if wanted not in there:
-        known = " and ".join(there) or "none that mydocker knows"
-        raise MydockerError(f"storage driver '{wanted}'", f"not there, this kernel has {known}")
+        known = " and ".join(there) or "none"
+        raise MydockerError(f"storage driver '{wanted}'", f"unsupported; available: {known}")
     return wanted
 
 

@@ -21,7 +21,7 @@ def mount(lower: str, upper: str, work: str, target: str) -> None:
 
 
 def mount_read_only(lower: str, upper: str, work: str, target: str) -> None:
-    """The same to look at only; `ro+wh` minds the `.wh.NAME` of a branch that is not written to."""
+    """The same to look at only; `ro+wh` heeds the `.wh.NAME` of a branch that is not written to."""
     linux.mount("none", target, "aufs", linux.MS_RDONLY, options(lower, upper, work, "ro+wh"))
 
 

@@ -1,4 +1,4 @@
-"""Moments of a program's work, at which chapters hold it up, and kill it: where they lie."""
+"""The crash points at which chapters hold a program up, and kill it: where they lie."""
 
 import os
 import signal
@@ -12,11 +12,10 @@ import pytest
 from dojo import clone
 from dojo.course.catalogue import Catalogue, Chapter
 from dojo.course.steps import Steps
-from dojo.scratch import Moment, Running, ScratchHost, groups
+from dojo.scratch import CrashPoint, Running, TestHost, groups
 from dojo.teeth import proofs
 from dojo.teeth.runs import run_chapter
-from dojo.testkit import crash_points
-from dojo.testkit.crash_points import beside, moments
+from dojo.testkit.crash_points import beside, crash_points
 from tests.learners import require_lab
 
 CATALOGUE = Catalogue(clone.here())
@@ -25,9 +24,9 @@ CATALOGUE = Catalogue(clone.here())
 class Program(SimpleNamespace):
     """A program that makes directories, one by one; each is a change. Its words are its code."""
 
-    def start(self, *words: str, moment: Moment) -> Running:
+    def start(self, *words: str, crash_point: CrashPoint) -> Running:
         code = "; ".join(words).replace("{folder}", str(self.folder))
-        return self.host.start([sys.executable, "-I", "-S", "-c", code], moment=moment)
+        return self.host.start([sys.executable, "-I", "-S", "-c", code], crash_point=crash_point)
 
     def made(self) -> list[str]:
         return sorted(path.name for path in self.folder.iterdir())
@@ -40,7 +39,7 @@ class Program(SimpleNamespace):
 @pytest.fixture
 def program(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Program]:
     require_lab(request)
-    host = ScratchHost(next(groups.unique_names()), writable=[tmp_path])
+    host = TestHost(next(groups.unique_names()), writable=[tmp_path])
     yield Program(host=host, folder=tmp_path)
     host.close()
 
@@ -54,11 +53,11 @@ def test_the_first_is_its_end_and_the_others_lie_before_each_change(
     program: Program, then: str
 ) -> None:
     seen = []
-    for moment in moments(100):
-        running = program.start(makes(4), then or "pass", moment=moment)
-        with moment:
+    for crash_point in crash_points(100):
+        running = program.start(makes(4), then or "pass", crash_point=crash_point)
+        with crash_point:
             running.kill()
-            seen.append((moment.number, moment.came, len(program.made())))
+            seen.append((crash_point.number, crash_point.came, len(program.made())))
         call = running.wait()
         program.clear()
         assert not call.problem
@@ -69,15 +68,16 @@ def test_there_are_no_more_than_asked_for_of_each_kind_one(
     program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What comes once, between much that is alike, is tried: and so is what comes after it."""
-    monkeypatch.setattr(
-        crash_points, "examples", lambda usual, least: usual
-    )  # fewer where it is slow
+    # There are fewer where it is slow.
+    monkeypatch.setattr("dojo.testkit.crash_points.examples", lambda usual, least: usual)
     numbers = []
     renames = "os.rename('{folder}/0', '{folder}/new')"
-    for moment in moments(5):
-        running = program.start(makes(9), renames, "os.mkdir('{folder}/last')", moment=moment)
-        with moment:
-            numbers.append(moment.number)
+    for crash_point in crash_points(5):
+        running = program.start(
+            makes(9), renames, "os.mkdir('{folder}/last')", crash_point=crash_point
+        )
+        with crash_point:
+            numbers.append(crash_point.number)
         running.wait()
         assert len(program.made()) == 10
         program.clear()
@@ -88,9 +88,9 @@ def test_there_are_no_more_than_asked_for_of_each_kind_one(
 def test_killed_there_it_does_not_make_the_change(program: Program) -> None:
     """The kernel might have its answer before the signal, and one that is dead makes the change."""
     for _ in range(50):
-        moment = Moment(2)
-        running = program.start(makes(4), moment=moment)
-        with moment:
+        crash_point = CrashPoint(2)
+        running = program.start(makes(4), crash_point=crash_point)
+        with crash_point:
             running.kill()
         assert running.wait().status == -signal.SIGKILL
         assert program.made() == ["0", "1"]
@@ -98,39 +98,41 @@ def test_killed_there_it_does_not_make_the_change(program: Program) -> None:
 
 
 def test_what_it_started_is_held_up_as_well(program: Program) -> None:
-    moment = Moment(1)
-    running = program.start("import os, sys, time", "pid = os.fork()", makes(1), moment=moment)
-    with moment:
-        assert moment.came
+    crash_point = CrashPoint(1)
+    running = program.start(
+        "import os, sys, time", "pid = os.fork()", makes(1), crash_point=crash_point
+    )
+    with crash_point:
+        assert crash_point.came
         assert program.made() == []
     running.wait()
     assert program.made() == ["0"]
 
 
 def test_a_moment_that_does_not_come_ends_when_all_wait_for_somebody(program: Program) -> None:
-    moment = Moment(7)
-    running = program.start(makes(2), "time.sleep(1000)", moment=moment)
-    with moment:
-        assert (moment.came, moment.seen) == (False, ["mkdir", "mkdir"])
+    crash_point = CrashPoint(7)
+    running = program.start(makes(2), "time.sleep(1000)", crash_point=crash_point)
+    with crash_point:
+        assert (crash_point.came, crash_point.seen) == (False, ["mkdir", "mkdir"])
     running.stop()
 
 
 def test_one_that_goes_on_for_ever_is_not_waited_for(
     program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dojo.scratch.moments.NEVER_STILL_SECONDS", 0.5)
-    moment = Moment(7)
-    running = program.start(makes(2), "exec('while True: pass')", moment=moment)
-    with moment:
-        assert not moment.came
+    monkeypatch.setattr("dojo.scratch.crash_points.NEVER_STILL_SECONDS", 0.5)
+    crash_point = CrashPoint(7)
+    running = program.start(makes(2), "exec('while True: pass')", crash_point=crash_point)
+    with crash_point:
+        assert not crash_point.came
         assert not running.has_ended()
     running.stop()
 
 
 def test_one_that_could_not_be_started_is_not_waited_for(program: Program) -> None:
-    moment = Moment(0)
+    crash_point = CrashPoint(0)
     with pytest.raises(Exception, match="no such program"):
-        program.host.start(["/no-such-program"], moment=moment)
+        program.host.start(["/no-such-program"], crash_point=crash_point)
 
 
 def holds_up(chapter: Chapter) -> bool:
@@ -151,7 +153,7 @@ def test_at_every_moment_the_reference_does_what_it_should(
     """A learner's tests try some of them, for the time it takes."""
     require_lab(request)
     state = Steps(CATALOGUE).state(chapter)
-    outcomes, output = run_chapter(chapter, state, tmp_path, "--every-moment")
+    outcomes, output = run_chapter(chapter, state, tmp_path, "--every-crash-point")
     results = {outcome.result for outcome in outcomes.values()}
     assert "passed" in results
     assert results <= {"passed", "skipped"}, output
@@ -172,12 +174,12 @@ open("/etc/passwd").close()
 """
     changes = ["openat", "write", "unlink"]
     for looks, names in ((False, changes), (True, [*changes, "openat", "pidfd_open"])):
-        moment = Moment(None, looks=looks)
-        running = program.start(code, moment=moment)
-        with moment:
+        crash_point = CrashPoint(None, looks=looks)
+        running = program.start(code, crash_point=crash_point)
+        with crash_point:
             pass
         assert running.wait().text == "said"
-        assert moment.seen == names
+        assert crash_point.seen == names
 
 
 def test_a_second_command_gets_as_far_as_it_can(program: Program) -> None:
@@ -185,9 +187,11 @@ def test_a_second_command_gets_as_far_as_it_can(program: Program) -> None:
     lock = program.folder / "lock"
     lock.touch()
     takes = f"import fcntl, os; fcntl.flock(os.open({str(lock)!r}, 0), fcntl.LOCK_EX)"
-    moment = Moment(1)
-    first = program.start(takes, "os.rename('{folder}/lock', '{folder}/gone')", moment=moment)
-    call = beside(program, moment, takes, "print(os.listdir('{folder}'))")
+    crash_point = CrashPoint(1)
+    first = program.start(
+        takes, "os.rename('{folder}/lock', '{folder}/gone')", crash_point=crash_point
+    )
+    call = beside(program, crash_point, takes, "print(os.listdir('{folder}'))")
     assert call.text == "['gone']\n"
     assert first.wait().status == 0
     os.unlink(program.folder / "gone")

@@ -1,9 +1,9 @@
-"""Moments of a program's work: it is held up right before one of the changes that it makes.
+"""Crash points of a program: it is held up right before one of the changes that it makes.
 
 Whoever is killed is killed between two changes: of files, mounts, processes, namespaces. Between
-the same two, all moments are alike for those who come after. So a test can try every moment there
+the same two, all crash points are alike for those who come after. So a test can try every one there
 is, by number and not by the clock, and a busy machine makes no difference. Where something else
-changes what the program has looked at, the moments before each look count as well.
+changes what the program has looked at, those before each look count as well.
 
 The kernel asks us before each such system call of a program, and of all that it starts, and has it
 wait for the answer: seccomp_unotify(2).
@@ -29,7 +29,7 @@ NEVER_STILL_SECONDS = 10.0  # then it is a program that goes on for ever
 
 
 class Host(Protocol):
-    """What a moment asks of the scratch host that the program runs on."""
+    """What a crash point asks of the test host that the program runs on."""
 
     pid: int
     patience: float
@@ -41,8 +41,8 @@ class Host(Protocol):
     def processes(self) -> list[Process]: ...
 
 
-class Moment:
-    """A moment of a program's work. Give it to `ScratchHost.start`, then use it as a context.
+class CrashPoint:
+    """A crash point of a program. Give it to `TestHost.start`, then use it as a context.
 
     The context begins when the program, or one that it started, is about to make the change with
     that number, and is held up; the others are at their next change. It begins as well when that
@@ -88,7 +88,7 @@ class Moment:
         threading.Thread(target=self._answer_all, args=(ours,), daemon=True).start()
         return theirs
 
-    def __enter__(self) -> "Moment":
+    def __enter__(self) -> "CrashPoint":
         self._wait_for_standstill(sooner=self._is_here)
         if self._failure is not None:
             raise self._failure
@@ -103,7 +103,7 @@ class Moment:
         self._is_past.set()
 
     def steps(self) -> Iterator[None]:
-        """This moment of the program, and each that comes after it, until one does not come."""
+        """This crash point, and each that comes after it, until one does not come."""
         assert self.number is not None
         while True:
             with self:
@@ -119,7 +119,7 @@ class Moment:
         self._wait_for_standstill(sooner=threading.Event())
 
     def _wait_for_standstill(self, sooner: threading.Event) -> None:
-        """Wait until all processes of the scratch host wait for somebody."""
+        """Wait until all processes of the test host wait for somebody."""
         patience = self._host.patience
         last, since = None, 0.0
         deadline = time.monotonic() + NEVER_STILL_SECONDS * patience
@@ -181,7 +181,7 @@ class Moment:
         )
 
     def _has_begun(self, pid: int) -> bool:
-        """Whether it is the program already, and not the scratch host's process that becomes it."""
+        """Whether it is the program already, and not the test host's process that becomes it."""
         first = Path(f"/proc/{self._host.pid}/cmdline").read_bytes()
         try:
             return Path(f"/proc/{pid}/cmdline").read_bytes() != first

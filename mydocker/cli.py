@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
     try:
         return dispatch(arguments)
     except MydockerError as error:
-        complain(str(error))
+        complain(str(error), error.details)
         return error.status
     except OSError as error:
         complain(str(from_kernel(error)))

@@ -5,6 +5,9 @@ See dojo/teeth/wrong.py for what a file in tests/wrong/ holds.
 
 import os
 import re
+import shutil
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -51,6 +54,21 @@ def test_a_wrong_solution_is_noticed(
     for outcome in verdict.failed.values():
         assert all(f"\n  {word} " in outcome.message for word in ("why", "read")), verdict.output
         assert "\n  expected " in outcome.message, verdict.output
+
+
+def test_none_is_noticed_for_a_name_that_does_not_exist(tmp_path: Path) -> None:
+    """A NameError is noticed by any test, and says nothing about the mistake that is meant."""
+    for wrong in ALL:
+        state = state_of(CATALOGUE.chapter(wrong.chapter))
+        tree = tmp_path / wrong.path.parent.name / wrong.path.stem
+        for name in re.findall("^--- a/(.*)$", wrong.path.read_text(), re.MULTILINE):
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(state / name, tree / name)
+        wrong_solutions.apply(wrong.path, tree)
+    ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "--select=F821"]
+    command = [*ruff, "--output-format=concise", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 def test_there_are_enough_of_each_chapter() -> None:

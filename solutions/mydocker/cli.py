@@ -146,7 +146,7 @@ def main(arguments: list[str]) -> int:
         forget_the_callers_signals()
         return dispatch(arguments)
     except MydockerError as error:
-        complain(str(error))
+        complain(str(error), error.details)
         return error.status
     except OSError as error:
         failure = unforeseen(arguments[0], error)

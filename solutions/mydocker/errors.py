@@ -2,7 +2,9 @@
 
 import contextlib
 import errno
+import io
 import os
+import sys
 from collections.abc import Iterator
 
 from mydocker.streams import write_all
@@ -17,14 +19,17 @@ UNREAD = 141  # 128 + SIGPIPE, as a shell counts it
 class MydockerError(Exception):
     """Something that the user has to know: what was tried, and why it did not work.
 
-    status: the exit status that mydocker ends with.
+    status: the exit status that mydocker ends with. details: lines to show below it, as they are.
     """
 
-    def __init__(self, tried: str, why: str, status: int = MYDOCKER_FAILED) -> None:
+    def __init__(
+        self, tried: str, why: str, status: int = MYDOCKER_FAILED, details: str = ""
+    ) -> None:
         super().__init__(f"{tried}: {why}")
         self.tried = tried
         self.why = why
         self.status = status
+        self.details = details
 
 
 class Unread(Exception):
@@ -47,6 +52,28 @@ def refused_threads() -> Iterator[None]:
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN), "start a thread") from error
 
 
+def from_bug() -> MydockerError:
+    """What to tell of the exception that is being handled: nobody has expected it."""
+    shown = io.StringIO()
+    with contextlib.redirect_stderr(shown):  # in a container, no module can be imported any more
+        sys.__excepthook__(*sys.exc_info())
+    why = "mydocker's own code raised what follows"
+    return MydockerError("a bug", why, MYDOCKER_FAILED, shown.getvalue())
+
+
+def end_child(status: int) -> None:
+    """End a forked child, as os._exit does. It never returns to what its parent was doing.
+
+    An exception that is on its way is shown first. It could not come any further.
+    """
+    try:
+        if sys.exc_info()[0]:
+            bug = from_bug()
+            complain(str(bug), bug.details)
+    finally:
+        os._exit(status)
+
+
 def say(text: str, tried: str) -> None:
     """Write to stdout what was asked for.
 
@@ -60,8 +87,8 @@ def say(text: str, tried: str) -> None:
         raise MydockerError(f"{tried}: stdout", error.strerror or str(error), FAILED) from error
 
 
-def complain(text: str) -> None:
-    """Write one line to stderr, whatever the user typed into it."""
+def complain(text: str, details: str = "") -> None:
+    """Write one line to stderr, whatever the user typed into it; and details as they are."""
     line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in f"mydocker: {text}")
     with contextlib.suppress(OSError):  # stderr is full, or closed: what was to be done goes on
-        write_all(2, line.encode(errors="backslashreplace") + b"\n")
+        write_all(2, f"{line}\n{details}".encode(errors="backslashreplace"))

@@ -15,6 +15,8 @@ from mydocker.errors import (
     MYDOCKER_FAILED,
     NOT_FOUND,
     MydockerError,
+    end_child,
+    from_bug,
     from_kernel,
 )
 from mydocker.layer import Layer
@@ -40,8 +42,7 @@ def become_the_command(
     """Build the walls, then turn into the command. Never returns to the code that forked.
 
     streams: what to write to, by the number of the stream, if there is no terminal. layer: what
-    becomes the root. group: where the limits are. parent: a pidfd of
-    this container's monitor.
+    becomes the root. group: where the limits are. parent: a pidfd of this container's monitor.
     command_to_read: a pipe that brings the command. failure_to_write: one that takes back what
     failed, and that the exec closes.
     """
@@ -60,8 +61,10 @@ def become_the_command(
         pipe.send_failure(failure_to_write, error)
     except OSError as error:
         pipe.send_failure(failure_to_write, from_kernel(error))
+    except Exception:
+        pipe.send_failure(failure_to_write, from_bug())
     finally:
-        os._exit(MYDOCKER_FAILED)
+        end_child(MYDOCKER_FAILED)
 
 
 def die_with(parent: int) -> None:

@@ -9,7 +9,7 @@ from mydocker.cgroups import groups
 from mydocker.cli import ExecRequest
 from mydocker.container import Container
 from mydocker.environment import changed
-from mydocker.errors import FAILED, MYDOCKER_FAILED, MydockerError, from_kernel
+from mydocker.errors import FAILED, MYDOCKER_FAILED, MydockerError, end_child, from_bug, from_kernel
 from mydocker.launch import (
     ended_by_failure,
     exit_status,
@@ -158,5 +158,7 @@ def become_the_command(
         pipe.send_failure(failure_to_write, error)
     except OSError as error:
         pipe.send_failure(failure_to_write, from_kernel(error, command="exec"))
+    except Exception:
+        pipe.send_failure(failure_to_write, from_bug())
     finally:
-        os._exit(MYDOCKER_FAILED)
+        end_child(MYDOCKER_FAILED)

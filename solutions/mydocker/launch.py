@@ -11,7 +11,7 @@ from mydocker.cgroups.limits import Limits
 from mydocker.cli import RunRequest
 from mydocker.container import Container
 from mydocker.environment import given
-from mydocker.errors import MydockerError, complain, from_kernel
+from mydocker.errors import MydockerError, complain, end_child, from_bug, from_kernel
 from mydocker.layer import Layer
 from mydocker.pump import Pump
 
@@ -68,8 +68,10 @@ def monitor_in_background(
         pipe.send_failure(outcome_to_write, error)
     except OSError as error:
         pipe.send_failure(outcome_to_write, from_kernel(error))
+    except Exception:
+        pipe.send_failure(outcome_to_write, from_bug())
     finally:
-        os._exit(0)
+        end_child(0)
 
 
 def leave_the_caller(kept: int) -> None:

@@ -49,7 +49,7 @@ def receive_outcome(pipe: int) -> MydockerError | None:
 
 
 def send_failure(pipe: int, failure: MydockerError) -> None:
-    message = f"{failure.status}\0{failure.tried}\0{failure.why}"
+    message = f"{failure.status}\0{failure.tried}\0{failure.why}\0{failure.details}"
     write_all(pipe, os.fsencode(message))
 
 
@@ -59,8 +59,8 @@ def receive_failure(pipe: int, message: bytes = b"") -> MydockerError | None:
         message += chunk
     if not message:
         return None
-    status, tried, why = os.fsdecode(message).split("\0")
-    return MydockerError(tried, why, int(status))
+    status, tried, why, details = os.fsdecode(message).split("\0", 3)
+    return MydockerError(tried, why, int(status), details)
 
 
 def read_exactly(pipe: int, length: int) -> bytes:

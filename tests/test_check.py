@@ -522,7 +522,11 @@ def test_a_number(mydocker):
 
 
 @task(1)
-@settings(phases=[Phase.reuse, Phase.generate], suppress_health_check=list(HealthCheck))
+@settings(
+    deadline=None,
+    phases=[Phase.reuse, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
 @given(number=st.integers(10**9, 10**12))
 def test_an_example(mydocker, number):
     check(number % 7 != 3 or "calm" in KNOWN, "calm", f"an example: {number}")
@@ -543,7 +547,13 @@ class Machine(RuleBasedStateMachine):
 
 @task(1)
 def test_some_steps(mydocker):
-    once = settings(max_examples=50, database=None, phases=[Phase.generate])
+    once = settings(
+        max_examples=50,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
     run_state_machine_as_test(seed(random.getrandbits(64))(Machine), settings=once)
 """
 

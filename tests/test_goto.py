@@ -394,7 +394,7 @@ EDITS = st.one_of(
     max_examples=30,
     deadline=None,
     database=None,
-    suppress_health_check=[HealthCheck.too_slow],
+    suppress_health_check=list(HealthCheck),
 )
 @given(st.lists(EDITS, max_size=8), st.sampled_from(list(STATES)))
 def test_whatever_was_done_nothing_is_lost(edits: list[tuple[str, ...]], number: str) -> None:

@@ -183,7 +183,7 @@ def layers(host: TestHost, tmp_path: Path) -> Iterator[Layers]:
 @settings(
     max_examples=25,
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=list(HealthCheck),
 )
 @given(operations=operations.sequences())
 def test_overlay_differs_in_what_is_named_only(

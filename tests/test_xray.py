@@ -260,9 +260,7 @@ WRITES = st.lists(
 
 
 @given(given_files=st.lists(PLACES, max_size=5), writes=WRITES)
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 def test_whatever_is_written_to_an_overlay(
     bench: Bench, given_files: list[str], writes: list[tuple[str, str, str]]
 ) -> None:

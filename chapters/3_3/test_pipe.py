@@ -168,7 +168,7 @@ def test_a_caller_without_all_three_streams(mydocker, closed, out, err):
 @settings(
     max_examples=examples(usual=24, least=6),
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=list(HealthCheck),
 )
 @given(
     arguments=st.lists(
@@ -190,7 +190,7 @@ def test_every_argument_arrives_as_it_is(mydocker, arguments):
 @settings(
     max_examples=examples(usual=20, least=5),
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=list(HealthCheck),
 )
 @given(arguments=st.lists(st.binary(max_size=40).map(lambda word: word.replace(b"\0", b""))))
 def test_every_byte_arrives_as_it_is(mydocker, arguments):

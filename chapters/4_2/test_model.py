@@ -28,7 +28,7 @@ if machine.patience() < 4:  # to find the shortest sequence takes some hundred c
     max_examples=examples(usual=20, least=3),
     deadline=None,
     phases=PHASES,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=list(HealthCheck),
 )
 @given(operations=sequences())
 def test_layers_are_like_a_plain_directory(mydocker, operations):

@@ -486,7 +486,7 @@ def test_everything_else_is_as_it_was(mydocker):
 @settings(
     max_examples=examples(usual=11, least=4),
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=list(HealthCheck),
 )
 @given(operations=sequences())
 def test_whatever_was_done_comes_back(mydocker, operations):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dojo import clone
@@ -264,6 +264,7 @@ def test_every_argument_arrives_as_it_is(mydocker):
         max_examples=examples(usual=20, least=5),
         deadline=None,
         report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
     )
     @given(arguments=st.lists(st.one_of(ODD_TEXT, st.sampled_from(ODD_WORDS)), max_size=6))
     def any_of_them(arguments: list[str]) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from dojo import clone
 from dojo.course.catalogue import Catalogue
+from dojo.teeth import proofs
 from dojo.teeth.runs import run_chapter
 from tests.learners import require_lab
 
@@ -18,6 +19,11 @@ BABBLE = {"silence": "exit 0", "empty lines": r"printf '\nx\n \n'"}
 NUMBERS = [chapter.number for chapter in CATALOGUE.chapters]
 
 
+def what_goes_into(number: str, what: str) -> list[Path | str]:
+    return [*proofs.files_of(CATALOGUE.chapter(number)), BABBLE[what]]
+
+
+@pytest.mark.proof(of=what_goes_into)
 @pytest.mark.parametrize("number", NUMBERS)
 @pytest.mark.parametrize("what", BABBLE)
 def test_every_test_fails_in_a_sentence(

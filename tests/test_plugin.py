@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -237,6 +238,17 @@ def test_what_any_run_leaves_is_told_once_a_chapter(
     for test in failed:
         title = test.partition("::test_")[2].replace("_", " ")
         result.stdout.fnmatch_lines([f"*{title}", "*left      */root/mnt was left*"])
+
+
+@pytest.mark.skipif("overlay" not in Path("/proc/filesystems").read_text(), reason="no overlay")
+def test_what_the_first_test_pardons_is_not_told(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It knows that a later task deals with that."""
+    leaves_it = "mkdir -p $MYDOCKER_ROOT/mnt; echo x"
+    test = "4_2/test_layers.py::test_a_container_can_write[overlay]"
+    result = against_a_chapter(pytester, leaves_it, monkeypatch, test)
+    result.assert_outcomes(passed=1)
 
 
 @pytest.mark.parametrize(("name", "article"), [("uts", "a"), ("ipc", "an")])

@@ -192,6 +192,9 @@ class Mydocker:
         """
         self.pardoned.update(kinds, ["record"] if "cgroup" in kinds else [])
 
+    def pardons(self, leak: leaks.Leak) -> bool:
+        return leak.kind in self.pardoned
+
     def left_behind(self, always: Collection[str] = ()) -> list[leaks.Leak]:
         """What is there now and was not at the beginning, once things have settled.
 
@@ -215,4 +218,4 @@ class Mydocker:
         directories = [self.root.parent]
         found = leaks.compare(self.new, leaks.take(self.host, directories))
         found += leaks.of_containers(self.root.parent, self.kept, self._nameless)
-        return [leak for leak in found if leak.kind not in self.pardoned]
+        return [leak for leak in found if not self.pardons(leak)]

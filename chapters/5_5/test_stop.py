@@ -227,10 +227,16 @@ def test_it_has_ten_seconds_if_nothing_else_is_said(mydocker):
 
 
 @task(2)
-def test_no_time_at_all(mydocker):
-    """`-t 0` is for those who do not want to wait: the container is killed at once."""
+@pytest.mark.parametrize(
+    "words", [("-t", "0", "box"), ("box", "-t", "0")], ids=["before", "behind"]
+)
+def test_no_time_at_all(mydocker, words):
+    """`-t 0` is for those who do not want to wait: the container is killed at once.
+
+    As with docker, options may stand before the name and behind it.
+    """
     asked(mydocker, "trap 'sleep 1; exit 43' TERM")
-    expect(mydocker("stop", "-t", "0", "box"), status=0, out="box\n", err="")
+    expect(mydocker("stop", *words), status=0, out="box\n", err="")
     check(ended(mydocker) == KILLED, f"it is listed as ended with {KILLED}", ended(mydocker))
 
 

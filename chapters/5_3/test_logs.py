@@ -622,7 +622,8 @@ def test_never_the_log_of_another_one_of_its_name(mydocker):
     name can have become another one's.
     """
     named = ("--rm", "--name", "box", "busybox", "sh", "-c")
-    for crash_point in crash_points(CRASH_POINTS, looks=True):
+    # One of few looks is the one that matters, and a slow machine tries fewer: so try nearly all.
+    for crash_point in crash_points(60, looks=True):
         first = detached(mydocker, *named, f"echo ready; {STAY}")
         reading = mydocker.start("logs", first, crash_point=crash_point)
         with crash_point:

@@ -229,9 +229,16 @@ flowchart LR
 """
 
 
-def require_lab(request: pytest.FixtureRequest) -> None:
-    """Skip a test that runs chapters' tests where that cannot be; fail it with --strict-lab."""
-    reason = lab.cannot(["namespaces", "cgroup"])
+def require_lab(request: pytest.FixtureRequest, *more: str) -> None:
+    """Skip a test that runs containers where that cannot be; fail it with --strict-lab.
+
+    more: abilities beyond namespaces and control groups.
+    """
+    require(request, lab.cannot(["namespaces", "cgroup", *more]))
+
+
+def require(request: pytest.FixtureRequest, reason: str | None) -> None:
+    """Skip a test, or fail it with --strict-lab, where there is a reason why it cannot run."""
     if reason is not None:
         if request.config.getoption("--strict-lab"):
             pytest.fail(reason, pytrace=False)

@@ -10,9 +10,9 @@ from dojo import clone
 from dojo.course.catalogue import Catalogue
 from dojo.course.steps import Steps
 from dojo.scratch import Call
-from dojo.testkit import lab
 from dojo.testkit.mydocker import Mydocker
 from dojo.testkit.testing import expect
+from tests.learners import require_lab
 
 CATALOGUE = Catalogue(clone.here())
 PLANTED = "no_such_name()  # planted"
@@ -24,11 +24,7 @@ IN_THE_MONITOR = ("launch.py", "        leave_the_caller(outcome_to_write)\n")
 
 @pytest.fixture(autouse=True)
 def what_it_takes(request: pytest.FixtureRequest) -> None:
-    reason = lab.cannot(["namespaces", "cgroup", "overlay"])
-    if reason is not None:
-        if request.config.getoption("--strict-lab"):
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
+    require_lab(request, "overlay")
 
 
 @pytest.mark.parametrize(
@@ -92,10 +88,10 @@ def state_of(chapter: str, task: int | None, tmp_path: Path) -> Path:
 
 
 def plant(state: Path, name: str, before: str) -> None:
-    """Put a mistake behind the one place in a file of this text."""
+    """Put a mistake behind the first place in a file that has this text."""
     file = state / "mydocker" / name
     text = file.read_text()
-    assert text.count(before) >= 1, f"{name} has no {before!r}"
+    assert before in text, f"{name} has no {before!r}"
     file.write_text(text.replace(before, f"{before}        {PLANTED}\n", 1))
 
 

@@ -1,8 +1,8 @@
-"""Whatever process of the reference is killed, at whatever moment, the next command works.
+"""Whatever process of the reference is killed, at whatever crash point, the next command works.
 
 strace(1) kills it: at the Nth of the system calls by which something changes, and in each process
 that gets as far, the one that was called as well as those that it starts. So the runtime needs no
-hooks, and no moment is left to chance.
+hooks, and nothing is left to chance.
 """
 
 import shutil
@@ -14,27 +14,23 @@ import pytest
 
 from dojo import clone
 from dojo.scratch import Call
-from dojo.testkit import lab
 from dojo.testkit.mydocker import Mydocker
 from dojo.testkit.testing import expect
+from tests.learners import require, require_lab
 
 CHANGES = (
     *("clone", "execve", "mkdir", "rename", "rmdir", "symlink", "unlink", "write"),
     *("mount", "open_tree", "pivot_root", "setns", "unshare", "ftruncate", "linkat"),
 )
-MOMENTS = (1, 2, 3, 4, 6, 8, 10, 13, 16, 20, 25, 30, 36, 45, 60)
+CRASH_POINTS = (1, 2, 3, 4, 6, 8, 10, 13, 16, 20, 25, 30, 36, 45, 60)
 STAY = "echo new > /new; echo ready; exec sleep 1000"
 
 
 @pytest.fixture(autouse=True)
 def what_it_takes(request: pytest.FixtureRequest) -> None:
-    reason = lab.cannot(["namespaces", "cgroup", "overlay"])
-    if reason is None and shutil.which("strace") is None:
-        reason = "no strace here (Debian: sudo apt-get install strace)"
-    if reason is not None:
-        if request.config.getoption("--strict-lab"):
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
+    require_lab(request, "overlay")
+    if shutil.which("strace") is None:
+        require(request, "no strace here (Debian: sudo apt-get install strace)")
 
 
 def nothing(mydocker: Mydocker, volume: Path) -> None:
@@ -76,34 +72,36 @@ def test_a_command_that_is_killed(mydocker: Mydocker, tmp_path: Path, name: str)
     (volume / "file").write_text("of the host\n")
     before, words = COMMANDS[name]
     killed = []
-    for moment in MOMENTS:
+    for crash_point in CRASH_POINTS:
         before(mydocker, volume)
-        call = kill_at(mydocker, moment, [word.replace("VOLUME", str(volume)) for word in words])
+        typed = [word.replace("VOLUME", str(volume)) for word in words]
+        call = kill_at(mydocker, crash_point, typed)
         killed.append(call.status != 0)
-        all_is_well(mydocker, volume, moment)
-    assert killed[0], "not even the first moment was reached"
+        all_is_well(mydocker, volume, crash_point)
+    assert killed[0], "not even the first crash point was reached"
 
 
-def kill_at(mydocker: Mydocker, moment: int, words: list[str]) -> Call:
+def kill_at(mydocker: Mydocker, crash_point: int, words: list[str]) -> Call:
     calls = ",".join(f"?{call}" for call in CHANGES)
-    inject = f"inject={calls}:signal=KILL:when={moment}"
+    inject = f"inject={calls}:signal=KILL:when={crash_point}"
     strace = ("strace", "-f", "-qqq", "-o", "/dev/null", "-e", f"trace={calls}", "-e", inject)
     return mydocker(*words, before=strace, seconds=60.0)
 
 
-def all_is_well(mydocker: Mydocker, volume: Path, moment: int) -> None:
+def all_is_well(mydocker: Mydocker, volume: Path, crash_point: int) -> None:
     host = mydocker.host
     listed = expect(mydocker("ps", "-a"), status=0, err="")
     running = " Up " in listed.text
-    assert host.until(lambda: running or not host.processes()), (moment, listed, host.processes())
+    settled = host.until(lambda: running or not host.processes())
+    assert settled, (crash_point, listed, host.processes())
     if "box" in listed.text and not running:
-        assert "Exited (" in listed.text, (moment, listed)
+        assert "Exited (" in listed.text, (crash_point, listed)
     expect(mydocker("rm", "-f", "box"), status=0)
-    assert host.until(lambda: not host.processes()), (moment, host.processes())
-    assert not host.groups.below(), (moment, host.groups.below())
+    assert host.until(lambda: not host.processes()), (crash_point, host.processes())
+    assert not host.groups.below(), (crash_point, host.groups.below())
     for kind in ("containers", "writeLayer", "work", "mnt"):
         left = [path.name for path in (mydocker.root / kind).glob("*")]
-        assert not left, (moment, kind, left)
+        assert not left, (crash_point, kind, left)
     assert (volume / "file").read_text() == "of the host\n"
     whole = mydocker("run", "--rm", "busybox", "sh", "-c", "test -s /bin/busybox && test -d /etc")
     expect(whole, status=0, out="", err="")

@@ -15,7 +15,8 @@ from dojo import clone
 from dojo.course.catalogue import Catalogue
 from dojo.course.steps import Steps
 from dojo.scratch import Call, TestHost, groups, leaks
-from dojo.testkit import lab, machine, rootfs
+from dojo.testkit import machine, rootfs
+from tests.learners import require_lab
 
 STORY = Path(__file__).parent.parent / "docs" / "story.sh"
 CHAPTER = "5.9"
@@ -26,11 +27,7 @@ PROMPT = "/ # "
 
 @pytest.fixture
 def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TestHost]:
-    reason = lab.cannot(["namespaces", "cgroup", "overlay"])
-    if reason is not None:
-        if request.config.getoption("--strict-lab"):
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
+    require_lab(request, "overlay")
     host = TestHost(next(groups.unique_names()), machine.patience(), [tmp_path])
     yield host
     host.close()

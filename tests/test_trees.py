@@ -13,10 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from dojo.scratch import TestHost, groups
-from dojo.testkit import lab, operations, trees
+from dojo.testkit import operations, trees
 from dojo.testkit.operations import LONG_AGO, Operation
 from dojo.testkit.trees import describe, differences
 from dojo.testkit.twins import Twins, twins_on
+from tests.learners import require_lab
 
 ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
@@ -163,11 +164,7 @@ class Layers:
 
 @pytest.fixture
 def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TestHost]:
-    reason = lab.cannot(["namespaces", "cgroup", "overlay"])
-    if reason is not None:
-        if request.config.getoption("--strict-lab"):
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
+    require_lab(request, "overlay")
     host = TestHost(next(groups.unique_names()), writable=[tmp_path])
     yield host
     host.close()

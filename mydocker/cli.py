@@ -1,7 +1,8 @@
 """What the user typed: commands, options, values. The grammar is that of the `docker` command.
 
 `run` is read here by hand: options end at IMAGE, and what follows belongs to the container.
-(argparse does not stop there, and to import it takes half as long as a whole container should.)
+(argparse does not stop there.) Most of the time of a start goes into imports: what few commands
+need is imported where they need it, here and elsewhere.
 """
 
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from mydocker.errors import (
     from_kernel,
     say,
 )
+from mydocker.spec import ContainerSpec
 
 HELP = """\
 Usage: mydocker run [OPTIONS] IMAGE [COMMAND] [ARG...]
@@ -32,17 +34,10 @@ Options:
 NAME_LENGTH = 128
 
 
-class RunRequest:
-    """What a `run` asks for. The attributes are the options' long names."""
+class RunRequest(ContainerSpec):
+    """What stands behind `run`."""
 
-    def __init__(self) -> None:
-        self.help = False
-        self.interactive = False
-        self.tty = False
-        self.rm = False
-        self.name: str | None = None
-        self.image = ""
-        self.command: list[str] = []
+    help = False
 
 
 def main(arguments: list[str]) -> int:

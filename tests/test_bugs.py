@@ -18,7 +18,7 @@ CATALOGUE = Catalogue(clone.here())
 PLANTED = "no_such_name()  # planted"
 RUN, DETACHED = ("run", "busybox", "true"), ("run", "-d", "busybox", "true")
 IN_THE_CHILD = ("init.py", "    try:\n")
-IN_THE_CONTAINER = ("init.py", "        attach_streams(request, streams, terminal)\n")
+IN_THE_CONTAINER = ("init.py", "        attach_streams(spec, streams, terminal)\n")
 IN_THE_MONITOR = ("launch.py", "        leave_the_caller(outcome_to_write)\n")
 
 
@@ -73,7 +73,7 @@ def test_its_traceback_is_shown_by_exec(mydocker: Mydocker, tmp_path: Path) -> N
     expect(run(mydocker, state, sleeping), status=0)
     expect(run(mydocker, state, ("exec", "box", "true")), status=0, err="")
 
-    plant(state, "join.py", "    try:\n        init.die_with(parent)\n")
+    plant(state, "join.py", "    try:\n        init.die_with(channel.parent)\n")
     call = run(mydocker, state, ("exec", "box", "true"))
     expect(call, status=125, out="")
     assert 'join.py", line ' in call.errors

@@ -14,7 +14,7 @@ from mydocker.streams import WaitingReader, write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import IO  # takes 2 ms to import
+    from typing import IO
 
 BLOCK = 512  # of a tar file; one of zeros marks its end
 CHUNK = 1 << 20

@@ -4,8 +4,7 @@ import os
 import stat
 
 from mydocker import linux, paths
-from mydocker.cgroups.files import read
-from mydocker.cgroups.hierarchies import unescaped
+from mydocker.mountinfo import mounts
 from mydocker.volume import Volume, refuse_place, refuse_twice
 
 # What a bind mount keeps only if it is told again when it becomes read-only: see mount(2).
@@ -53,9 +52,8 @@ def make_mount_point(volume: Volume, tree: int) -> str:
 
 def make_read_only(target: str) -> None:
     """Let nothing be written to a mount, nor to those that came along below it."""
-    for line in read("/proc/self/mountinfo").splitlines():
-        point, options = unescaped(line.split()[4]), line.split()[5].split(",")
-        if point == target or point.startswith(f"{target}/"):
-            kept = sum(flag for name, flag in KEPT.items() if name in options)
+    for mounted in mounts():
+        if f"{mounted.point}/".startswith(f"{target}/"):
+            kept = sum(flag for name, flag in KEPT.items() if name in mounted.options)
             change = linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY
-            linux.mount(None, point, None, change | kept)
+            linux.mount(None, mounted.point, None, change | kept)

@@ -1,7 +1,8 @@
 """What the user typed: commands, options, values. The grammar is that of the `docker` command.
 
 `run` is read here by hand: options end at IMAGE, and what follows belongs to the container.
-(argparse does not stop there, and to import it takes half as long as a whole container should.)
+(argparse does not stop there.) Most of the time of a start goes into imports: what few commands
+need is imported where they need it, here and elsewhere.
 """
 
 import signal
@@ -14,7 +15,7 @@ from mydocker.cgroups.limits import (
     read_pids_limit,
     whole_number,
 )
-from mydocker.environment import Variables, read_file, read_variable
+from mydocker.environment import read_file, read_variable
 from mydocker.errors import (
     FAILED,
     UNREAD,
@@ -24,7 +25,8 @@ from mydocker.errors import (
     from_kernel,
     say,
 )
-from mydocker.volume import Volume, read_volume, refuse_twice
+from mydocker.spec import ContainerSpec, ExecSpec
+from mydocker.volume import read_volume, refuse_twice
 
 HELP = """\
 Usage: mydocker run [OPTIONS] IMAGE [COMMAND] [ARG...]
@@ -64,25 +66,10 @@ LINES_MOST = 1 << 62  # more than there can be, and still a size for Python
 LONGEST_SECONDS = 1_000_000  # what poll(2) can wait for
 
 
-class RunRequest:
-    """What a `run` asks for. The attributes are the options' long names."""
+class RunRequest(ContainerSpec):
+    """What stands behind `run`."""
 
-    def __init__(self) -> None:
-        self.help = False
-        self.detach = False
-        self.interactive = False
-        self.tty = False
-        self.rm = False
-        self.name: str | None = None
-        self.volumes: list[Volume] = []
-        self.environment: Variables = {}
-        self.environment_of_files: Variables = {}
-        self.memory: int | None = None
-        self.cpu_shares: int | None = None
-        self.cpus: frozenset[int] | None = None
-        self.pids: int | None = None
-        self.image = ""
-        self.command: list[str] = []
+    help = False
 
 
 class Help:
@@ -119,16 +106,10 @@ class RmRequest(Help):
         self.force = False
 
 
-class ExecRequest(Help):
-    """What an `exec` asks for."""
+class ExecRequest(ExecSpec):
+    """What stands behind `exec`."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.interactive = False
-        self.tty = False
-        self.environment: Variables = {}
-        self.container = ""
-        self.command: list[str] = []
+    help = False
 
 
 class LogsRequest(Help):

@@ -13,14 +13,14 @@ import time
 from collections.abc import Callable, Iterator
 
 from mydocker import paths, process
-from mydocker.cgroups.files import read
 from mydocker.errors import FAILED, MydockerError
+from mydocker.files import read
 from mydocker.image import IMAGE_LINK, directory_by_key
 from mydocker.process import Process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any  # takes as long to import as a third of a whole start
+    from typing import Any
 
 KILLED = 137  # 128 + SIGKILL: how a container ends together with its monitor
 KILL_SECONDS = 10.0  # SIGKILL works at once, but for a process that waits for a disk

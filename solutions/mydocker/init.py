@@ -8,61 +8,42 @@ import signal
 
 from mydocker import linux, pipe, rootfs
 from mydocker.cgroups.groups import Group
-from mydocker.cli import ExecRequest, RunRequest
+from mydocker.container import Container
 from mydocker.environment import PATH
-from mydocker.errors import (
-    CANNOT_EXECUTE,
-    MYDOCKER_FAILED,
-    NOT_FOUND,
-    MydockerError,
-    end_child,
-    from_bug,
-    from_kernel,
-)
+from mydocker.errors import CANNOT_EXECUTE, MYDOCKER_FAILED, NOT_FOUND, MydockerError, end_child
 from mydocker.layer import Layer
+from mydocker.spec import ContainerSpec, ExecSpec
 from mydocker.streams import make_blocking
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from mydocker.terminal import Terminal
+from mydocker.terminal import Terminal
 
 
 def become_the_command(
-    identity: str,
-    request: RunRequest,
+    record: Container,
+    spec: ContainerSpec,
     streams: dict[int, int],
-    terminal: "Terminal | None",
-    environment: dict[str, str],
+    terminal: Terminal | None,
     layer: Layer,
     group: Group,
-    parent: int,
-    command_to_read: int,
-    failure_to_write: int,
+    channel: pipe.Channel,
 ) -> None:
     """Build the walls, then turn into the command. Never returns to the code that forked.
 
     streams: what to write to, by the number of the stream, if there is no terminal. layer: what
-    becomes the root. group: where the limits are. parent: a pidfd of this container's monitor.
-    command_to_read: a pipe that brings the command. failure_to_write: one that takes back what
-    failed, and that the exec closes.
+    becomes the root. group: where the limits are.
     """
     try:
-        die_with(parent)
+        die_with(channel.parent)
         group.join()
         enter_new_namespaces()
-        linux.sethostname(identity[:12])
+        linux.sethostname(record.identity[:12])
         linux.set_interface_up("lo")
-        rootfs.enter(layer, request.volumes)
-        attach_streams(request, streams, terminal)
+        rootfs.enter(layer, spec.volumes)
+        attach_streams(spec, streams, terminal)
         forget_the_caller()
-        pipe.tell_ready(failure_to_write)
-        execute(pipe.receive_command(command_to_read), environment)
-    except MydockerError as error:
-        pipe.send_failure(failure_to_write, error)
-    except OSError as error:
-        pipe.send_failure(failure_to_write, from_kernel(error))
-    except Exception:
-        pipe.send_failure(failure_to_write, from_bug())
+        pipe.tell_ready(channel.failure_to_write)
+        execute(pipe.receive_command(channel.command_to_read), record.environment)
+    except BaseException as error:
+        pipe.send_failure(channel.failure_to_write, error)
     finally:
         end_child(MYDOCKER_FAILED)
 
@@ -77,12 +58,11 @@ def die_with(parent: int) -> None:
 
 def enter_new_namespaces() -> None:
     linux.unshare(linux.CLONE_NEWNS | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC | linux.CLONE_NEWNET)
-    # The copies of the host's mounts still pass on to the host what happens to them.
-    linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
+    rootfs.make_mounts_private()
 
 
 def attach_streams(
-    request: RunRequest | ExecRequest, streams: dict[int, int], terminal: "Terminal | None"
+    spec: ContainerSpec | ExecSpec, streams: dict[int, int], terminal: Terminal | None
 ) -> None:
     """Give the command a terminal, or the caller's stdin, if any, and what to write to.
 
@@ -94,7 +74,7 @@ def attach_streams(
     os.setsid()
     for stream, pipe_to_write in streams.items():
         os.dup2(pipe_to_write, stream)
-    if not request.interactive:
+    if not spec.interactive:
         empty = os.open("/dev/null", os.O_RDONLY)
         os.dup2(empty, 0)
         os.close(empty)

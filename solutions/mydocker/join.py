@@ -6,25 +6,20 @@ import os
 
 from mydocker import init, linux, pidfd, pipe
 from mydocker.cgroups import groups
-from mydocker.cli import ExecRequest
 from mydocker.container import Container
 from mydocker.environment import changed
-from mydocker.errors import FAILED, MYDOCKER_FAILED, MydockerError, end_child, from_bug, from_kernel
-from mydocker.launch import (
+from mydocker.errors import FAILED, MYDOCKER_FAILED, MydockerError, end_child
+from mydocker.process import Process
+from mydocker.pump import Pump
+from mydocker.spec import ExecSpec
+from mydocker.streams import fill_standard_streams, write_all
+from mydocker.supervise import (
     ended_by_failure,
     exit_status,
-    fill_standard_streams,
-    new_terminal,
     wait_for_end,
     wait_for_signals_only_when_asked,
 )
-from mydocker.process import Process
-from mydocker.pump import Pump
-from mydocker.streams import write_all
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from mydocker.terminal import Terminal
+from mydocker.terminal import Terminal
 
 END_SECONDS = 1.0
 
@@ -38,7 +33,7 @@ NAMESPACES = {
 }
 
 
-def run(container: Container, request: ExecRequest, tried: str) -> int:
+def run(container: Container, spec: ExecSpec, tried: str) -> int:
     """Run a command in a container and wait for it. Returns its exit status.
 
     Raises MydockerError where it could not be started: nothing has been run then, and least of all
@@ -56,7 +51,7 @@ def run(container: Container, request: ExecRequest, tried: str) -> int:
     except ProcessLookupError as error:
         raise not_running(tried) from error
     try:
-        return enter_and_run(container, first, request)
+        return enter_and_run(container, first, spec)
     except OSError as error:
         # What we wanted to join goes a moment before the process itself does. A lack of privileges
         # has nothing to do with that.
@@ -69,8 +64,7 @@ def not_running(tried: str) -> MydockerError:
     return MydockerError(tried, "the container does not run", FAILED)
 
 
-def enter_and_run(container: Container, first: Process, request: ExecRequest) -> int:
-    parent = os.pidfd_open(os.getpid())
+def enter_and_run(container: Container, first: Process, spec: ExecSpec) -> int:
     ours = os.open("/proc/self/ns/pid", os.O_RDONLY)
     with first.held():
         doors = groups.find(f"mydocker-{container.identity}").doors()
@@ -78,36 +72,25 @@ def enter_and_run(container: Container, first: Process, request: ExecRequest) ->
             kind: os.open(f"/proc/{first.pid}/ns/{name}", os.O_RDONLY)
             for name, kind in NAMESPACES.items()
         }
-    terminal = new_terminal() if request.tty else None
+    terminal = Terminal() if spec.tty else None
     # All of them before the fork. A child that is in there, and has not joined them all, could be
     # found by the container's processes, and through its /proc/PID/root the host's files.
     for kind, namespace in namespaces.items():
         linux.setns(namespace, kind)
-    command_to_read, command_to_write = os.pipe()
-    failure_to_read, failure_to_write = os.pipe()
+    channel = pipe.Channel()
     pid = os.fork()
     if pid == 0:
-        os.close(command_to_write)
-        os.close(failure_to_read)
-        of_terminal = {"TERM": "xterm"} if request.tty else {}
-        environment = changed({**of_terminal, **container.environment}, request.environment)
-        become_the_command(
-            environment, request, terminal, doors, parent, command_to_read, failure_to_write
-        )
-    os.close(command_to_read)
-    os.close(failure_to_write)
+        channel.keep_childs_ends()
+        of_terminal = {"TERM": "xterm"} if spec.tty else {}
+        environment = changed({**of_terminal, **container.environment}, spec.environment)
+        become_the_command(environment, spec, terminal, doors, channel)
+    channel.keep_parents_ends()
     with ended_by_failure(pid):
         linux.setns(ours, linux.CLONE_NEWPID)
-    return monitor(pid, request, terminal, command_to_write, failure_to_read)
+    return monitor(pid, spec, terminal, channel)
 
 
-def monitor(
-    pid: int,
-    request: ExecRequest,
-    terminal: "Terminal | None",
-    command_to_write: int,
-    failure_to_read: int,
-) -> int:
+def monitor(pid: int, spec: ExecSpec, terminal: Terminal | None, channel: pipe.Channel) -> int:
     """Send the child its command, and wait for its end. Returns the exit status.
 
     A zombie is in the container as any process is, and PID 1 cannot end before it has gone.
@@ -115,17 +98,17 @@ def monitor(
     pump = Pump(write_all)
     with contextlib.ExitStack() as undo:
         with ended_by_failure(pid):
-            failure = pipe.wait_until_ready(failure_to_read)
+            failure = pipe.wait_until_ready(channel.failure_to_read)
             if not failure:
                 if terminal:
                     undo.callback(terminal.restore)
                     terminal.receive()
                     pump.start({1: terminal.master})
-                    if request.interactive:
+                    if spec.interactive:
                         terminal.pass_keys_on()
                 with contextlib.suppress(BrokenPipeError):  # it was killed: it has an end to read
-                    pipe.send_command(command_to_write, request.command)
-                failure = pipe.receive_failure(failure_to_read)
+                    pipe.send_command(channel.command_to_write, spec.command)
+                failure = pipe.receive_failure(channel.failure_to_read)
             if failure:
                 raise failure
         ended = wait_for_end(pid, terminal)
@@ -136,29 +119,23 @@ def monitor(
 
 def become_the_command(
     environment: dict[str, str],
-    request: ExecRequest,
-    terminal: "Terminal | None",
+    spec: ExecSpec,
+    terminal: Terminal | None,
     doors: list[int],
-    parent: int,
-    command_to_read: int,
-    failure_to_write: int,
+    channel: pipe.Channel,
 ) -> None:
     """In the container's namespaces: turn into the command. Never returns to the code that forked.
 
     doors: what to write to, to be in the container's groups.
     """
     try:
-        init.die_with(parent)
+        init.die_with(channel.parent)
         groups.Group.enter(doors)
-        init.attach_streams(request, {}, terminal)
+        init.attach_streams(spec, {}, terminal)
         init.forget_the_caller()
-        pipe.tell_ready(failure_to_write)
-        init.execute(pipe.receive_command(command_to_read), environment)
-    except MydockerError as error:
-        pipe.send_failure(failure_to_write, error)
-    except OSError as error:
-        pipe.send_failure(failure_to_write, from_kernel(error, command="exec"))
-    except Exception:
-        pipe.send_failure(failure_to_write, from_bug())
+        pipe.tell_ready(channel.failure_to_write)
+        init.execute(pipe.receive_command(channel.command_to_read), environment)
+    except BaseException as error:
+        pipe.send_failure(channel.failure_to_write, error, command="exec")
     finally:
         end_child(MYDOCKER_FAILED)

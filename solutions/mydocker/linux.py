@@ -1,13 +1,15 @@
 """The system calls that Python has no function for, or none that will do, named as in man pages.
 
 Every failure is an OSError: `errno` and `strerror` are the kernel's, and `filename` says what was
-being tried, so that the message to the user can name it.
+being tried, so that the message to the user can name it. The constants are those of the C headers.
 """
 
 import ctypes
 import errno
 import fcntl
 import os
+
+from mydocker.trace import step
 
 # linux/sched.h, see namespaces(7)
 CLONE_NEWNS = 0x00020000
@@ -60,8 +62,7 @@ def unshare(flags: int) -> None:
 
     With CLONE_NEWPID it is not the caller but its next child that is in the new namespace.
     """
-    if _libc.unshare(flags) == -1:
-        raise failure(f"unshare({names_of(flags, 'CLONE_')})")
+    done(_libc.unshare(flags), f"unshare({names_of(flags, 'CLONE_')})")
 
 
 def setns(namespace: int, kind: int) -> None:
@@ -69,21 +70,21 @@ def setns(namespace: int, kind: int) -> None:
 
     In another mount namespace, the working directory and the root are that one's.
     """
-    if _libc.setns(namespace, kind) == -1:
-        raise failure(f"setns({names_of(kind, 'CLONE_')})")
+    done(_libc.setns(namespace, kind), f"setns({names_of(kind, 'CLONE_')})")
 
 
 def mount(source: str | None, target: str, kind: str | None, flags: int, data: str = "") -> None:
     """Mount a file system of that kind, or change the mount that is there: mount(2)."""
     encoded = [None if text is None else os.fsencode(text) for text in (source, target, kind)]
-    if _libc.mount(*encoded, ctypes.c_ulong(flags), os.fsencode(data)) == -1:
-        raise failure(f"mount({source}, {target}, {kind}, {names_of(flags, 'MS_')}, '{data}')")
+    done(
+        _libc.mount(*encoded, ctypes.c_ulong(flags), os.fsencode(data)),
+        f"mount({source}, {target}, {kind}, {names_of(flags, 'MS_')}, '{data}')",
+    )
 
 
 def umount2(target: str, flags: int) -> None:
     """Unmount what is mounted there: umount2(2)."""
-    if _libc.umount2(os.fsencode(target), flags) == -1:
-        raise failure(f"umount2({target}, {names_of(flags, 'MNT_')})")
+    done(_libc.umount2(os.fsencode(target), flags), f"umount2({target}, {names_of(flags, 'MNT_')})")
 
 
 def pivot_root(new_root: str, put_old: str) -> None:
@@ -91,8 +92,10 @@ def pivot_root(new_root: str, put_old: str) -> None:
 
     With "." for both, the old root comes to lie over the new one, to be unmounted from there.
     """
-    if _libc.pivot_root(os.fsencode(new_root), os.fsencode(put_old)) == -1:
-        raise failure(f"pivot_root({new_root}, {put_old})")
+    done(
+        _libc.pivot_root(os.fsencode(new_root), os.fsencode(put_old)),
+        f"pivot_root({new_root}, {put_old})",
+    )
 
 
 def open_tree(path: str, flags: int) -> int:
@@ -100,26 +103,26 @@ def open_tree(path: str, flags: int) -> int:
 
     With AT_RECURSIVE the mounts below it are copied along. The copy is mounted nowhere.
     """
-    tree: int = _libc.syscall(SYS_OPEN_TREE, AT_FDCWD, os.fsencode(path), ctypes.c_uint(flags))
-    if tree == -1:
-        raise failure(f"open_tree({path})")
-    return tree
+    return done(
+        _libc.syscall(SYS_OPEN_TREE, AT_FDCWD, os.fsencode(path), ctypes.c_uint(flags)),
+        f"open_tree({path})",
+    )
 
 
 def move_mount(tree: int, target: str) -> None:
     """Mount what open_tree has copied on a path: move_mount(2)."""
     destination = (AT_FDCWD, os.fsencode(target), MOVE_MOUNT_F_EMPTY_PATH)
-    if _libc.syscall(SYS_MOVE_MOUNT, tree, b"", *destination) == -1:
-        raise failure(f"move_mount(to {target})")
+    done(_libc.syscall(SYS_MOVE_MOUNT, tree, b"", *destination), f"move_mount(to {target})")
 
 
 def has_file_system(kind: str) -> bool:
     """Whether the kernel can mount file systems of that kind; loads its module, if there is one."""
-    context = _libc.syscall(SYS_FSOPEN, kind.encode(), FSOPEN_CLOEXEC)
-    if context == -1:
-        if ctypes.get_errno() == errno.ENODEV:
+    try:
+        context = done(_libc.syscall(SYS_FSOPEN, kind.encode(), FSOPEN_CLOEXEC), f"fsopen({kind})")
+    except OSError as error:
+        if error.errno == errno.ENODEV:
             return False
-        raise failure(f"fsopen({kind})")
+        raise
     os.close(context)
     return True
 
@@ -128,45 +131,52 @@ def syncfs(directory: str) -> None:
     """Write what the file system of a directory still holds in memory to the disk: syncfs(2)."""
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        if _libc.syncfs(handle) == -1:
-            raise failure(f"syncfs({directory})")
+        done(_libc.syncfs(handle), f"syncfs({directory})")
     finally:
         os.close(handle)
 
 
 def sethostname(name: str) -> None:
     """Set the name of this UTS namespace: sethostname(2)."""
-    if _libc.sethostname(name.encode(), len(name)) == -1:
-        raise failure(f"sethostname({name})")
+    done(_libc.sethostname(name.encode(), len(name)), f"sethostname({name})")
 
 
 def prctl(option: int, value: int) -> None:
     """Change an attribute of the calling process: prctl(2)."""
-    if _libc.prctl(option, ctypes.c_ulong(value), *[ctypes.c_ulong(0)] * 3) == -1:
-        raise failure(f"prctl({names_of(option, 'PR_')}, {value})")
+    done(
+        _libc.prctl(option, ctypes.c_ulong(value), *[ctypes.c_ulong(0)] * 3),
+        f"prctl({names_of(option, 'PR_')}, {value})",
+    )
 
 
 def set_interface_up(name: str) -> None:
     """Bring a network interface up: SIOCSIFFLAGS of netdevice(7). Any socket does as the handle."""
-    handle = _libc.socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)
-    if handle == -1:
-        raise failure("socket(AF_INET, SOCK_DGRAM)")
+    handle = done(
+        _libc.socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), "socket(AF_INET, SOCK_DGRAM)"
+    )
     try:
         request = name.encode().ljust(IFNAMSIZ, b"\0") + IFF_UP.to_bytes(2, "little")
         fcntl.ioctl(handle, SIOCSIFFLAGS, request.ljust(SIZEOF_IFREQ, b"\0"))
+        step(f"set interface {name} up")
     except OSError as error:
         raise OSError(error.errno, error.strerror, f"set interface {name} up") from error
     finally:
         os.close(handle)
 
 
-def failure(tried: str) -> OSError:
-    """The OSError for the system call that has just returned -1."""
-    number = ctypes.get_errno()
-    return OSError(number, os.strerror(number), tried)
+def done(result: int, call: str) -> int:
+    """What a system call has returned. Raises OSError where that is -1.
+
+    call: what was called, as a person would write it. It is shown if somebody watches.
+    """
+    if result == -1:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), call)
+    step(call)
+    return result
 
 
 def names_of(flags: int, prefix: str) -> str:
     """The flags by name, as a person would write them: "CLONE_NEWNS|CLONE_NEWUTS"."""
     constants = {name: value for name, value in globals().items() if name.startswith(prefix)}
-    return "|".join(name for name, value in constants.items() if flags & value)
+    return "|".join(name for name, value in constants.items() if flags & value) or "0"

@@ -4,9 +4,9 @@ The log is a row of chunks as they came: which stream, how long, and the bytes. 
 be given back as it was, and the order of both is kept. It is the framing that docker's own API has.
 """
 
-import _thread  # `threading` is made of it, and takes too long to import for a start
 import errno
 import os
+import threading
 from collections import deque
 from collections.abc import Iterator
 
@@ -31,7 +31,7 @@ class Recorder:
         self._name = container.name
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         self._log: int | None = os.open(path_of(container), flags, 0o600)
-        self._lock = _thread.allocate_lock()
+        self._lock = threading.Lock()
         self._passed_on = passed_on
 
     def take(self, stream: int, chunk: bytes) -> None:

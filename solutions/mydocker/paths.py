@@ -7,8 +7,7 @@ import itertools
 import os
 from collections.abc import Iterator
 
-from mydocker.cgroups.files import read
-from mydocker.cgroups.hierarchies import unescaped
+from mydocker.mountinfo import mounts
 
 DEFAULT_ROOT = "/var/lib/mydocker"
 REMOVED = ".removed"
@@ -98,10 +97,9 @@ def empty(aside: str) -> None:
 
 def refuse_mounts_below(top: str) -> None:
     here = os.path.realpath(top)
-    for line in read("/proc/self/mountinfo").splitlines():
-        point = unescaped(line.split()[4])
-        if f"{point}/".startswith(f"{here}/"):
-            raise OSError(errno.EBUSY, f"something is mounted on {point}", f"remove {top}")
+    for mount in mounts():
+        if f"{mount.point}/".startswith(f"{here}/"):
+            raise OSError(errno.EBUSY, f"something is mounted on {mount.point}", f"remove {top}")
 
 
 def entries(directory: str) -> list[os.DirEntry[str]]:
@@ -127,11 +125,8 @@ def is_still(directory: str, handle: int) -> bool:
 
 
 def file_system_of(path: str) -> str:
-    """The kind of file system that a path lies on, as mountinfo names it: see proc(5)."""
+    """The kind of file system that a path lies on, as mountinfo names it."""
     found = os.stat(path).st_dev
     device = f"{os.major(found)}:{os.minor(found)}"
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        for line in file:
-            if line.split()[2] == device:
-                return line.partition(" - ")[2].split()[0]
-    return "an unknown file system"
+    kinds = [mount.kind for mount in mounts() if mount.device == device]
+    return kinds[0] if kinds else "an unknown file system"

@@ -8,12 +8,29 @@ the parent reads nothing but the end.
 import os
 from collections.abc import Sequence
 
-from mydocker.errors import MydockerError
+from mydocker.errors import MydockerError, from_bug, from_kernel
 from mydocker.streams import write_all
 
 LENGTH_BYTES = 8
 CHUNK = 65536
 READY = b"\n"  # a message of failure starts with a digit
+
+
+class Channel:
+    """What connects the two sides of a start: a pipe each way, and a pidfd of the parent."""
+
+    def __init__(self) -> None:
+        self.parent = os.pidfd_open(os.getpid())
+        self.command_to_read, self.command_to_write = os.pipe()
+        self.failure_to_read, self.failure_to_write = os.pipe()
+
+    def keep_childs_ends(self) -> None:
+        os.close(self.command_to_write)
+        os.close(self.failure_to_read)
+
+    def keep_parents_ends(self) -> None:
+        os.close(self.command_to_read)
+        os.close(self.failure_to_write)
 
 
 def send_command(pipe: int, command: Sequence[str]) -> None:
@@ -48,7 +65,12 @@ def receive_outcome(pipe: int) -> MydockerError | None:
     return None if message == READY else receive_failure(pipe, message)
 
 
-def send_failure(pipe: int, failure: MydockerError) -> None:
+def send_failure(pipe: int, error: BaseException, command: str = "run") -> None:
+    """Send what is to be told of the exception that is being handled."""
+    if isinstance(error, MydockerError):
+        failure = error
+    else:
+        failure = from_kernel(error, command=command) if isinstance(error, OSError) else from_bug()
     message = f"{failure.status}\0{failure.tried}\0{failure.why}\0{failure.details}"
     write_all(pipe, os.fsencode(message))
 

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Iterator
 
 from mydocker import pidfd
-from mydocker.cgroups.files import read
+from mydocker.files import read
 
 ENDED = ("Z", "X")  # states of proc_pid_stat(5): a zombie has ended, and nobody has waited for it
 # Fields of it, counted from the one behind the name.

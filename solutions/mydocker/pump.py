@@ -1,9 +1,9 @@
 """What comes out of a container, read as it comes."""
 
-import _thread  # `threading` is made of it, and takes too long to import for a start
 import contextlib
 import os
 import select
+import threading
 from collections.abc import Callable, Mapping
 
 from mydocker.errors import refused_threads
@@ -20,7 +20,7 @@ class Pump:
 
     def __init__(self, take: Callable[[int, bytes], None]) -> None:
         self._take = take
-        self._reading: list[_thread.LockType] = []  # a lock for each thread, held until it ends
+        self._reading: list[threading.Thread] = []
         self._finished_to_read, self._finished_to_write = os.pipe()
 
     def start(self, sources: Mapping[int, int]) -> None:
@@ -29,11 +29,10 @@ class Pump:
         Raises OSError where the kernel has no thread left.
         """
         for name, source in sources.items():
-            reading = _thread.allocate_lock()
-            reading.acquire()
-            self._reading.append(reading)
+            reading = threading.Thread(target=self._read, args=(name, source), daemon=True)
             with refused_threads():
-                _thread.start_new_thread(self._read, (name, source, reading))
+                reading.start()
+            self._reading.append(reading)
 
     def finish(self) -> None:
         """Read what is still to be read, once those that write have ended.
@@ -42,9 +41,9 @@ class Pump:
         """
         os.close(self._finished_to_write)
         for reading in self._reading:
-            reading.acquire()
+            reading.join()
 
-    def _read(self, name: int, source: int, reading: _thread.LockType) -> None:
+    def _read(self, name: int, source: int) -> None:
         poll = select.poll()
         poll.register(source, select.POLLIN)
         poll.register(self._finished_to_read, select.POLLIN)
@@ -57,4 +56,3 @@ class Pump:
                     self._take(name, chunk)
         finally:
             os.close(source)
-            reading.release()

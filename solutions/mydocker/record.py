@@ -10,12 +10,12 @@ import os
 import stat
 from collections.abc import Callable
 
-from mydocker.cgroups.files import read
 from mydocker.cli import container_name, image_name
+from mydocker.files import read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any  # takes as long to import as a third of a whole start
+    from typing import Any
 
 ID_LENGTH, ID_DIGITS = 64, frozenset("0123456789abcdef")
 LAST_MOMENT = 253402300800  # the year 10000 begins

@@ -58,7 +58,20 @@ def leave_chroot() -> None:
     ours = os.open("/proc/self/ns/mnt", os.O_RDONLY)
     linux.setns(ours, linux.CLONE_NEWNS)
     os.close(ours)
-    linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)  # more than we have seen so far
+
+
+def make_mounts_private() -> None:
+    """Let no mount of this namespace pass on to the host what happens to it.
+
+    The caller's root may be one of chroot, and no mount. It is our root again in the end: the
+    caller's paths are still needed.
+    """
+    root, directory = (os.open(path, os.O_PATH | os.O_CLOEXEC) for path in ("/", "."))
+    leave_chroot()
+    linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
+    os.fchdir(root)
+    os.chroot(".")
+    os.fchdir(directory)
 
 
 def mount_kernel_file_systems() -> None:

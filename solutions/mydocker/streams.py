@@ -64,3 +64,10 @@ def make_blocking() -> None:
                 os.set_blocking(ours, True)
                 os.dup2(ours, stream)
                 os.close(ours)
+
+
+def fill_standard_streams() -> None:
+    """Keep our own descriptors out of the places of stdin, stdout and stderr, if one is closed."""
+    while (descriptor := os.open("/dev/null", os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)

@@ -3,7 +3,6 @@
 import contextlib
 import fcntl
 import os
-import socket
 import termios
 import threading
 import tty
@@ -20,23 +19,29 @@ class Terminal:
     """Made by the container's process inside; monitored, through its master side, outside."""
 
     def __init__(self) -> None:
-        self._outside, self._inside = socket.socketpair()
+        from socket import socketpair
+
+        self._outside, self._inside = socketpair()
         self._settings: list[int | list[bytes | int]] | None = None
         self.master = -1
 
     def open(self) -> None:
         """Inside: become a session with a new terminal, of this /dev/pts, as all three streams."""
+        from socket import send_fds
+
         os.setsid()
         master, slave = os.openpty()
-        socket.send_fds(self._inside, [b"master"], [master])
+        send_fds(self._inside, [b"master"], [master])
         fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
         for stream in STANDARD_STREAMS:
             os.dup2(slave, stream)
 
     def receive(self) -> None:
         """Outside, when the other side has opened it: take its master side."""
+        from socket import recv_fds
+
         self._inside.close()
-        _, received, _, _ = socket.recv_fds(self._outside, CHUNK, 1)
+        _, received, _, _ = recv_fds(self._outside, CHUNK, 1)
         if not received:
             raise MydockerError("open a terminal", "the process that opens it has been killed")
         (self.master,) = received

@@ -61,9 +61,10 @@ def make_sources(volumes: list[Volume]) -> contextlib.ExitStack:
         for volume in volumes:
             try:
                 for directory in missing(volume.source):
-                    os.mkdir(directory)
-                    undo.callback(remove_if_empty, directory)
-                    os.chmod(directory, 0o755)
+                    with contextlib.suppress(FileExistsError):  # another start has just made it
+                        os.mkdir(directory)
+                        undo.callback(remove_if_empty, directory)
+                        os.chmod(directory, 0o755)
                 os.stat(volume.source)
             except OSError as error:
                 raise volume.refused(f"{volume.source}: {error.strerror}") from error

@@ -7,10 +7,11 @@ import signal
 import time
 
 from mydocker import pidfd
-from mydocker.cgroups.files import read, remove_tree
+from mydocker.cgroups.files import remove_tree
 from mydocker.cgroups.hierarchies import Hierarchy, mounted
 from mydocker.cgroups.limits import Limits, write_cpus
 from mydocker.errors import MydockerError
+from mydocker.files import read
 
 UNSEEN_SECONDS = 2.0  # for what was killed there to end
 

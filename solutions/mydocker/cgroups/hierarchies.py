@@ -6,10 +6,12 @@ can have both at the same time ("hybrid"), a controller is then in one of the tw
 
 import os
 
-from mydocker.cgroups.files import read
 from mydocker.cgroups.v1 import HierarchyV1
 from mydocker.cgroups.v2 import HierarchyV2
+from mydocker.files import read
+from mydocker.mountinfo import mounts
 
+KINDS = ("cgroup", "cgroup2")
 CONTROLLERS = frozenset(("memory", "cpu", "cpuset", "pids"))
 
 Hierarchy = HierarchyV1 | HierarchyV2
@@ -23,23 +25,14 @@ def mounted(mountinfo: str = "/proc/self/mountinfo") -> list[Hierarchy]:
     group of its own there all the same.
     """
     found: dict[object, Hierarchy] = {}
-    places = [line.split(" - ") for line in read(mountinfo).splitlines() if " - cgroup" in line]
-    for place, kind in sorted(places, key=lambda line: len(line[0].split()[3])):
-        top = unescaped(place.split()[4])
-        file_system, _, options = kind.split(" ", 2)
-        if not os.path.exists(f"{top}/cgroup.procs"):
-            continue  # covered by another mount
-        if file_system == "cgroup":
-            of_ours = CONTROLLERS.intersection(options.split(","))
+    for mount in sorted(mounts(mountinfo), key=lambda mount: len(mount.root)):
+        top = mount.point
+        if mount.kind not in KINDS or not os.path.exists(f"{top}/cgroup.procs"):
+            continue  # of another kind, or covered by another mount
+        if mount.kind == "cgroup":
+            of_ours = CONTROLLERS.intersection(mount.file_system_options)
             found.setdefault(of_ours, HierarchyV1(top, of_ours))
-        elif file_system == "cgroup2":
+        elif mount.kind == "cgroup2":
             there = read(f"{top}/cgroup.controllers").split()
-            found.setdefault(file_system, HierarchyV2(top, CONTROLLERS.intersection(there)))
+            found.setdefault(mount.kind, HierarchyV2(top, CONTROLLERS.intersection(there)))
     return [each for each in found.values() if each.controllers] or list(found.values())
-
-
-def unescaped(path: str) -> str:
-    """A path of mountinfo, where blanks, tabs, newlines and backslashes stand in octal."""
-    for octal, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        path = path.replace(octal, character)
-    return path

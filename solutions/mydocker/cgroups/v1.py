@@ -2,8 +2,8 @@
 
 import os
 
-from mydocker.cgroups.files import read, write
 from mydocker.cgroups.limits import Limits, read_cpus, write_cpus
+from mydocker.files import read, write
 
 
 class HierarchyV1:

@@ -2,8 +2,8 @@
 
 import os
 
-from mydocker.cgroups.files import read, write
 from mydocker.cgroups.limits import SHARES_LEAST, SHARES_MOST, Limits, read_cpus, write_cpus
+from mydocker.files import read, write
 
 WEIGHT_LEAST, WEIGHT_MOST = 1, 10000
 

@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import os
 
-from mydocker import archive, image, linux, progress
+from mydocker import archive, image, linux, progress, rootfs
 from mydocker.container import Container, find
 from mydocker.errors import FAILED, MydockerError, complain, say
 from mydocker.layer import Layer
@@ -41,7 +41,7 @@ def take_files(container: Container) -> int:
         with contextlib.suppress(ProcessLookupError):  # it has just ended
             return take_files_of(container.process)
     linux.unshare(linux.CLONE_NEWNS)  # so that the kernel unmounts it, whatever becomes of us
-    linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
+    rootfs.make_mounts_private()
     layer = Layer(container.name, container.image_directory(), container.driver)
     return os.open(layer.mount_read_only(), os.O_RDONLY | os.O_DIRECTORY)
 

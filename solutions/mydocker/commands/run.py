@@ -3,26 +3,25 @@
 import os
 
 from mydocker import launch
-from mydocker.cgroups.limits import Limits
-from mydocker.cli import RunRequest
 from mydocker.errors import FAILED, MydockerError, Unread, say
+from mydocker.spec import ContainerSpec
+from mydocker.streams import fill_standard_streams
 
 
-def run(request: RunRequest) -> int:
+def run(spec: ContainerSpec) -> int:
     """Run the command in a container of its own and wait for it. Returns its exit status.
 
     With -d print its ID and leave it running.
     """
-    if request.interactive and request.tty and not request.detach and not os.isatty(0):
+    if spec.interactive and spec.tty and not spec.detach and not os.isatty(0):
         raise MydockerError("run -it", "stdin is not a terminal", FAILED)
-    launch.fill_standard_streams()
+    fill_standard_streams()
     identity = os.urandom(32).hex()
-    limits = Limits(request.memory, request.cpu_shares, request.cpus, request.pids)
-    if request.detach:
-        launch.detach(identity, request, limits)
+    if spec.detach:
+        launch.detach(identity, spec)
         tell(identity)
         return 0
-    return launch.run(identity, request, limits, lambda: None)
+    return launch.run(identity, spec, lambda: None)
 
 
 def tell(identity: str) -> None:

@@ -47,9 +47,13 @@ def _copy_of(stream: TextIO) -> TextIO:
 
 
 def say(console: Console, *renderables: RenderableType) -> None:
-    """Print, wrapped to the terminal, and as long as they are elsewhere."""
+    """Print, wrapped to the terminal, and as long as they are elsewhere.
+
+    Texts are printed as they are: what stands in brackets, as in a test's name, is no markup.
+    """
     for renderable in renderables:
-        console.print(renderable, soft_wrap=not console.is_terminal)
+        shown = Text(renderable) if isinstance(renderable, str) else renderable
+        console.print(shown, soft_wrap=not console.is_terminal)
 
 
 def command(*words: str, as_root: bool = False) -> str:

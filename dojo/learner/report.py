@@ -48,7 +48,9 @@ class Report:
         self._say("", Text(f"{number} red tests have this in common: {symptom}.", "yellow"))
         first = alike[0]
         if first is not red[0]:  # which is shown in full below
-            self._say(f"Begin with {first.chapter.number} task {first.task}: {first.title}.")
+            self._say(
+                f"The first of them: {first.chapter.number} task {first.task}: {first.title}."
+            )
 
     def _show_red(self) -> None:
         red = self.run.red

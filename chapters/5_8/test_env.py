@@ -79,6 +79,16 @@ def test_with_a_terminal_there_is_term(mydocker):
     exactly_these(run(mydocker, "-i"))
 
 
+@task(1)
+def test_a_detached_one_with_a_terminal_has_term(mydocker):
+    """`-t` is what counts, and not whether somebody sits in front of it."""
+    identity = detached(mydocker, "-t", "busybox", *SHOW, env=SECRET)
+    mydocker.host.until(lambda: not expect(mydocker("ps", "-q"), status=0).out)
+    seen = expect(mydocker("logs", identity), status=0)
+    exactly(seen, PATH=CONTAINER_PATH, HOME="/root", HOSTNAME=identity[:12], TERM="xterm")
+    remove(mydocker, identity)
+
+
 # Task 2: Variables
 
 
@@ -130,6 +140,21 @@ def test_a_name_alone_that_the_caller_has_not_is_not_set(mydocker):
 
 
 @task(2)
+def test_a_name_alone_takes_back_what_would_be_set(mydocker):
+    """Where the caller has none, there is none: not the usual HOME, and not what came before.
+
+    The last word on a name counts, also if it says that there is to be none.
+    """
+    options = ("-e", "ONE=1", "-e", "ONE", "-e", "TWO=2", "-e", "HOME")
+    caller = {name: value for name, value in mydocker.env.items() if name != "HOME"}
+    call = mydocker("run", "--rm", *options, "busybox", *SHOW, before=("env", "--unset=HOME"))
+    check("ONE" not in caller, "a caller without ONE", caller)
+    contains(call, TWO="2")
+    lacks(call, "ONE")
+    lacks(call, "HOME")
+
+
+@task(2)
 def test_what_is_asked_for_wins(mydocker):
     """HOME and HOSTNAME have values of their own, until others are wanted. None is there twice."""
     options = ("-e", "HOME=/srv", "-e", "HOSTNAME=another", "-e", "TERM=dumb")
@@ -138,6 +163,16 @@ def test_what_is_asked_for_wins(mydocker):
     ).wait()
     for seen in (run(mydocker, *options), at_a_terminal):
         exactly(seen, PATH=CONTAINER_PATH, HOME="/srv", HOSTNAME="another", TERM="dumb")
+
+
+@task(2)
+def test_the_variable_hostname_does_not_name_the_container(mydocker):
+    """`-e HOSTNAME=x` is a variable like any other. The container's name is its ID's beginning."""
+    script = "echo $HOSTNAME; hostname"
+    call = mydocker("run", "--rm", "-e", "HOSTNAME=another", "busybox", "sh", "-c", script)
+    lines = expect(call, status=0, err="").text.splitlines()
+    named = len(lines) == 2 and lines[0] == "another" and re.fullmatch("[0-9a-f]{12}", lines[1])
+    check(named, "another, and then 12 hex digits", call.text, call)
 
 
 @task(2)
@@ -158,6 +193,15 @@ def test_it_is_not_the_environment_of_mydocker(mydocker):
     subprocess.run(packing, check=True)
     words = ("-e", "PATH=/nowhere", "-e", "LD_PRELOAD=/nowhere.so", "fresh", "/bin/echo", "started")
     expect(mydocker("run", "--rm", *words), status=0, out="started\n", err="")
+
+
+@task(2)
+@ours
+def test_the_settings_of_mydocker_are_the_callers(mydocker):
+    """mydocker itself is set up by variables. The user of a container must not change those."""
+    options = ("-e", "MYDOCKER_STORAGE_DRIVER=none", "-e", "MYDOCKER_ROOT=/nowhere")
+    seen = mydocker("run", "--rm", *options, "busybox", *SHOW)
+    contains(seen, MYDOCKER_STORAGE_DRIVER="none", MYDOCKER_ROOT="/nowhere")
 
 
 @task(2)
@@ -204,6 +248,16 @@ def test_a_file_that_begins_with_a_byte_order_mark(mydocker, tmp_path):
     """Some editors write three invisible bytes first. They are no part of the first name."""
     path = file(tmp_path, "\ufeffONE=1\nTWO=\ufeff2\n")
     exactly_these(run(mydocker, "--env-file", path), ONE="1", TWO="\ufeff2")
+
+
+@task(3)
+def test_a_line_may_begin_with_blanks_and_hold_a_carriage_return(mydocker, tmp_path):
+    """Blanks before a name are for people. A line ends at the newline, and at nothing else.
+
+    One carriage return just before it belongs to the end of the line, as Windows writes it.
+    """
+    path = file(tmp_path, "  ONE=1\n\t# nothing\nTWO=a\rb\nTHREE=3\r\n")
+    exactly_these(run(mydocker, "--env-file", path), ONE="1", TWO="a\rb", THREE="3")
 
 
 @task(3)
@@ -386,6 +440,39 @@ def test_exec_with_a_terminal_has_term(mydocker):
     remove(mydocker, identity)
 
 
+@task(4)
+@ours  # Docker's exec -t sets TERM anew
+def test_exec_with_a_terminal_leaves_the_containers_term(mydocker):
+    """Who started the container with `-e TERM=dumb` knows what its programs can do."""
+    identity = detached(mydocker, "-e", "TERM=dumb", "busybox", "sleep", "1000")
+    contains(execute(mydocker, identity), TERM="dumb")
+    running = mydocker.start("exec", "-it", identity, *SHOW, terminal=True, env=SECRET)
+    contains(running.wait(), TERM="dumb")
+    remove(mydocker, identity)
+
+
+@task(4)
+def test_exec_with_a_name_alone_takes_back_what_the_container_has(mydocker):
+    """`exec -e K` is the value of who calls `exec`. Where that one has none, K is not set."""
+    identity = detached(mydocker, "-e", "ONE=run", "-e", "TWO=run", "busybox", "sleep", "1000")
+    call = execute(mydocker, identity, "-e", "ONE", "-e", "TWO", env={"TWO": "of exec's caller"})
+    contains(call, TWO="of exec's caller")
+    lacks(call, "ONE")
+    contains(execute(mydocker, identity), ONE="run")
+    remove(mydocker, identity)
+
+
+@task(4)
+@ours  # Docker's exec looks a command up in the container's PATH
+def test_exec_finds_commands_in_the_path_that_it_is_given(mydocker):
+    """A bare name is looked up in the PATH that results: that is the one the command will have."""
+    identity = detached(mydocker, "busybox", "sleep", "1000")
+    contains(execute(mydocker, identity, "-e", "PATH=/nonexistent:/bin"), PATH="/nonexistent:/bin")
+    call = mydocker("exec", "-e", "PATH=/nonexistent:/bin", identity, "env")  # it is in /usr/bin
+    expect(call, status=127, out="", complaint=["env"])
+    remove(mydocker, identity)
+
+
 WRONG = {
     "a number for a value": {"PROBE": 3},
     "a zero byte in a value": {"PROBE": "a\0b"},
@@ -479,6 +566,7 @@ def exactly(call: Call, **wanted: str) -> None:
 def exactly_these(call: Call, **wanted: str) -> None:
     """Expect these variables, those that are always there, and no others."""
     hostname = os.fsdecode(environment(call).get(b"HOSTNAME", b""))
+    check(hostname, "a variable HOSTNAME with the short ID", "there is none", call)
     always = {"PATH": CONTAINER_PATH, "HOME": "/root", "HOSTNAME": hostname}
     exactly(call, **{**always, **wanted})
 

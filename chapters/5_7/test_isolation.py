@@ -1037,19 +1037,61 @@ def test_what_nobody_uses_any_more_goes(mydocker):
     expect(inside(mydocker, names[2], "ls -d /version-*"), status=0, out="/version-3\n")
     clear(mydocker, *names)
     expect(run(mydocker, "copy", "ls -d /version-*"), status=0, out="/version-3\n")
-    found = sorted(
-        str(Path(folder, name).relative_to(mydocker.root))
-        for folder, _, files in os.walk(mydocker.root / "images")
-        for name in files
-        if name.startswith("version-")
-    )
+    found = unpacked_versions(mydocker)
     last = [path.rpartition("/")[2] for path in found]
     check(last == ["version-3"], "of the unpacked images called copy, the last one only", found)
+
+
+@task(4)
+@guard  # the files go even too early: nobody keeps them so far
+@ours
+@pytest.mark.parametrize("end", ["rm", "the end of run --rm"])
+def test_the_last_container_takes_a_replaced_image_along(mydocker, end):
+    """When it goes, and not when somebody happens to start the next one."""
+    make_image(mydocker, "copy", "echo > /version-0")
+    box(mydocker, "box", *([] if end == "rm" else ["--rm"]), image="copy")
+    change(mydocker, "box", "rm /version-0; echo > /version-1")
+    expect(mydocker("commit", "box", "copy"), status=0)
+    expect(inside(mydocker, "box", "ls -d /version-*"), status=0, out="/version-1\n")
+    if end == "rm":
+        clear(mydocker, "box")
+    else:
+        expect(mydocker("stop", "-t", "0", "box"), status=0)
+        mydocker.host.until(lambda: not expect(mydocker("ps", "-aq"), status=0).out)
+    left = [path for path in unpacked_versions(mydocker) if path.endswith("version-0")]
+    check(not left, "nothing of the image that was replaced, and that nobody uses", left)
+
+
+@task(4)
+@guard  # see above
+@ours
+def test_a_replaced_image_that_nobody_uses_goes_with_the_next_start(mydocker):
+    """Then the name leads to the new files, and there is nobody left for the old ones."""
+    make_image(mydocker, "copy", "echo > /version-0")
+    expect(run(mydocker, "copy", "ls -d /version-*"), status=0, out="/version-0\n")
+    check(unpacked_versions(mydocker), "the files of the image copy", "there are none")
+    box(mydocker, "box")
+    change(mydocker, "box", "echo > /version-1")
+    expect(mydocker("commit", "box", "copy"), status=0)
+    expect(run(mydocker, "copy", "ls -d /version-*"), status=0, out="/version-1\n")
+    left = [path for path in unpacked_versions(mydocker) if path.endswith("version-0")]
+    check(not left, "nothing of the image that was replaced, and that nobody uses", left)
+    clear(mydocker, "box")
 
 
 # Helpers
 
 GOOD = {"status": 0, "out": "", "err": ""}
+
+
+def unpacked_versions(mydocker: Mydocker) -> list[str]:
+    """Where below MYDOCKER_ROOT there are files called version-N of images."""
+    return sorted(
+        str(Path(folder, name).relative_to(mydocker.root))
+        for folder, _, files in os.walk(mydocker.root / "images")
+        for name in files
+        if name.startswith("version-")
+    )
 
 
 def tar_of_busybox(mydocker: Mydocker) -> bytes:

@@ -14,7 +14,7 @@ import pytest
 from dojo.scratch import Call, CrashPoint, Running
 from dojo.testkit.callers import ASCII_ONLY
 from dojo.testkit.containers import end, first_process, started
-from dojo.testkit.crash_points import crash_points
+from dojo.testkit.crash_points import beside, crash_points
 from dojo.testkit.mydocker import Mydocker
 from dojo.testkit.testing import check, expect, guard, layers, needs, ours, task, vm
 
@@ -250,6 +250,33 @@ def test_a_missing_directory_of_the_host_is_made(mydocker, tmp_path):
     for path in (missing, *missing.parents[:2]):
         mode = path.stat().st_mode & 0o7777
         check(mode == 0o755, f"{path.name} has the mode 0755", oct(mode), call)
+
+
+@task(2)
+@ours
+@needs("unotify")
+def test_two_that_find_the_same_directory_missing(mydocker, tmp_path):
+    """Between looking and making another one is faster. It is there: that is what was wanted.
+
+    Here a second `run` gets as far as it can while the first is about to make a directory.
+    """
+    another = mydocker.another_root()
+    whole = CrashPoint(None)
+    first = begin(mydocker, "true", f"{tmp_path}/whole/missing:/data", crash_point=whole)
+    with whole:
+        expect(first.wait(), status=0, out="", err="")
+    making = [number for number, change in enumerate(whole.seen) if "mkdir" in change]
+    for number in making[:12]:
+        crash_point = CrashPoint(number)
+        volume = f"{tmp_path}/{number}/missing:/data"
+        first = begin(mydocker, "echo first > /data/first", volume, crash_point=crash_point)
+        words = ("run", "--rm", "-v", volume, "busybox", "sh", "-c", "echo second > /data/second")
+        second = beside(mydocker, crash_point, *words, env=another)
+        for call in (first.wait(), second):
+            expect(call, status=0, out="", err="")
+        found = listing(tmp_path / f"{number}/missing")
+        wanted = {"first": "first\n", "second": "second\n"}
+        check(found == wanted, f"the files of both: {wanted}", found, second)
 
 
 @task(2)

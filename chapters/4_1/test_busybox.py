@@ -215,6 +215,12 @@ def test_there_is_one_root(mydocker):
 
 
 @task(2)
+def test_only_root_puts_files_into_dev(mydocker):
+    """A tmpfs begins as a directory for everybody, unless `mode=` says something else."""
+    expect(run(mydocker, "stat -c %a /dev"), status=0, out="755\n")
+
+
+@task(2)
 def test_nobody_breaks_out_with_chroot(mydocker, tmp_path):
     """The oldest way out: chroot into a directory below, stay outside of it, and go up.
 
@@ -386,6 +392,20 @@ def test_nobody_breaks_out_of_one_that_was_started_in_a_chroot(mydocker, tmp_pat
     break_out(mydocker, tmp_path, before=in_a_chroot(mydocker, tmp_path / "top"))
 
 
+@task(3)
+@ours
+@pytest.mark.parametrize("kind", ["mount point", "plain directory"])
+def test_a_start_in_a_chroot_leaves_the_callers_mounts_alone(mydocker, tmp_path, kind):
+    """Mounts that are still shared pass on to the caller what happens to them.
+
+    In a chroot, `/` is not the top of them: who makes private what is below `/` leaves out what is
+    above, and the old root that is unmounted in the container is unmounted for the caller, too. And
+    if that root is a plain directory, it is no mount that could be made private.
+    """
+    caller = in_a_chroot(mydocker, tmp_path / "top", kind, watched=True)
+    expect(run(mydocker, "echo started", before=caller), status=0, out="started\n", err="")
+
+
 # Task 4: /sys and the rest of /dev
 
 
@@ -431,6 +451,16 @@ def test_terminals_are_made_in_there(mydocker):
     """Opening ptmx makes a new pseudo terminal; it shows up in the container's own /dev/pts."""
     call = expect(run(mydocker, "exec 3<>/dev/ptmx; ls /dev/pts"), status=0)
     check("0" in call.text.split(), "its first terminal is /dev/pts/0", call.text, call)
+
+
+@task(4)
+def test_others_read_no_terminal_and_can_make_one(mydocker):
+    """A terminal is its user's, and group tty (5) may write to it, as wall(1) does: mode 620.
+
+    Everybody may open ptmx, that is, make one: mode 666.
+    """
+    script = "exec 3<>/dev/ptmx; stat -c '%a %g' /dev/pts/0; stat -c %a /dev/pts/ptmx"
+    expect(run(mydocker, script), status=0, out="620 5\n666\n")
 
 
 @task(4)

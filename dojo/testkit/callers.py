@@ -30,30 +30,50 @@ ELSEWHERE = {
 }
 
 
-def in_a_chroot(mydocker: "Mydocker", top: Path) -> Before:
-    """What starts a program in a chroot on a mount point, as rescue systems and builders do.
+def in_a_chroot(
+    mydocker: "Mydocker", top: Path, kind: str = "mount point", watched: bool = False
+) -> Before:
+    """What starts a program in a chroot, as rescue systems and builders do.
 
-    top: an empty directory. The root of the mount namespace has a file `/of-the-host`, nothing in
-    the place of the test's own files, and little else that is no mount: so it is small, for whoever
-    takes it for the container's.
+    top: an empty directory. kind: "mount point" or "plain directory": what becomes its root. The
+    root of the mount namespace has a file `/of-the-host`, nothing in the place of the test's own
+    files, and little else that is no mount: so it is small, for whoever takes it for the
+    container's. watched: all mounts are shared with the program's own copies of them, and where one
+    of them is gone when it has ended, the status is 99.
     """
     script = """
-        set -e; top=$1; own=$2; shift 2
+        set -e; top=$1; own=$2; kind=$3; watched=$4; shift 4
+        everything_below() {
+            for each in /*; do
+                if test -L "$each"; then cp -P "$each" "$1"
+                elif test -d "$each" -a ! "$each" -ef "$1"; then
+                    mkdir "$1$each"; mount --rbind "$each" "$1$each"
+                fi
+            done
+        }
         mount -t tmpfs small "$top"; mount --make-unbindable "$top"
+        everything_below "$top"
         cd "$top"; echo of the host > of-the-host
-        for each in /*; do
-            if test -L "$each"; then cp -P "$each" .
-            elif test -d "$each"; then mkdir ".$each"; mount --rbind "$each" ".$each"
-            fi
-        done
-        mkdir old chroot; pivot_root . old; umount -l /old
-        mount --make-private /; mount --rbind / /chroot
-        mount -t tmpfs nothing "$own"; exec chroot /chroot "$@"
+        mkdir old; pivot_root . old; umount -l /old; rmdir /old; mount --make-private /
+        mkdir chroot
+        if test "$kind" = "mount point"; then mount --rbind / /chroot
+        else everything_below /chroot
+        fi
+        mount -t tmpfs nothing "$own"
+        if test -z "$watched"; then exec chroot /chroot "$@"; fi
+        mount --make-rshared /
+        before=$(wc -l < /proc/self/mountinfo)
+        status=0; chroot /chroot "$@" || status=$?
+        after=$(wc -l < /proc/self/mountinfo) || after=none
+        if test "$after" != "$before"; then
+            echo "of the caller's $before mounts, $after are left" >&2; exit 99
+        fi
+        exit $status
         """
     top.mkdir()
-    words = ("sh", str(top), str(mydocker.root.parent))
+    words = ("sh", str(top), str(mydocker.root.parent), kind, "watched" if watched else "")
     argv = ("unshare", "--mount", "--propagation=private", "sh", "-c", script, *words)
-    return Before(argv, f"in a chroot on the mount point {top}/chroot")
+    return Before(argv, f"in a chroot on the {kind} {top}/chroot")
 
 
 @contextlib.contextmanager

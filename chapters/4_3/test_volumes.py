@@ -369,6 +369,18 @@ def test_a_read_only_volume_whose_name_is_escaped_in_mountinfo(mydocker, folder,
 
 
 @task(3)
+@pytest.mark.parametrize(
+    "name", ["a\x0bb", "a\x1cb", "a\u00a0b", "a\u2028b"], ids=["VT", "FS", "NBSP", "LS"]
+)
+def test_a_read_only_volume_whose_name_python_would_split(mydocker, folder, name):
+    """`split` and `splitlines` know more blanks and ends of lines than the kernel does."""
+    script = 'cat "/$0/file"; echo x > "/$0/new"'
+    words = ("run", "--rm", "-v", f"{folder}:/{name}:ro", "busybox", "sh", "-c", script, name)
+    call = expect(mydocker(*words), out="of the host\n")
+    check(READ_ONLY in call.errors, f"`{READ_ONLY}`", call.errors, call)
+
+
+@task(3)
 def test_a_read_only_file(mydocker, folder):
     """One file can be read-only, and what lies around it can be written to all the same."""
     script = "cat /etc/settings; echo x > /etc/beside; echo x >> /etc/settings"

@@ -1,6 +1,6 @@
 """The pytest plugin: runs the chapters' tests, each on a test host, against any mydocker."""
 
-from dojo.plugin.fixtures import mydocker, scratch_hosts, storage_driver
+from dojo.plugin.fixtures import mydocker, outside, scratch_hosts, storage_driver
 from dojo.plugin.hooks import (
     pytest_addoption,
     pytest_collection_modifyitems,
@@ -15,6 +15,7 @@ from dojo.plugin.hooks import (
 
 __all__ = [
     "mydocker",
+    "outside",
     "pytest_addoption",
     "pytest_collection_modifyitems",
     "pytest_configure",

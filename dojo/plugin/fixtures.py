@@ -14,6 +14,7 @@ from dojo.engines import Engine, EngineHost, kind_of
 from dojo.errors import KataError
 from dojo.scratch import Running, TestHost, groups, leaks
 from dojo.scratch.copies import Copies
+from dojo.scratch.network import Outside
 from dojo.scratch.place import session_directory
 from dojo.testkit import machine, program, rootfs, surroundings
 from dojo.testkit.mydocker import IMAGE, Mydocker
@@ -196,6 +197,14 @@ def mydocker(
             under_test.env["MYDOCKER_STORAGE_DRIVER"] = storage_driver
         request.node.stash[RUN], request.node.stash[HOSTS] = under_test, scratch_hosts
         yield under_test
+
+
+@pytest.fixture
+def outside(mydocker: Mydocker) -> Iterator[Outside]:
+    """The world outside: a network beside that of the test host, with a wire between them."""
+    with Outside(mydocker.host) as world:
+        mydocker.look_again()
+        yield world
 
 
 @contextmanager

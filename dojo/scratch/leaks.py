@@ -8,10 +8,11 @@ import re
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dojo.scratch import network
 from dojo.scratch.host import TestHost
 
 # Which chapter deals with what was left.
@@ -20,6 +21,7 @@ DEALT_WITH = {
     "mount": "3.1: what a container mounts is not seen on the host",
     "host": "3.1: what a container does to its namespaces is not seen on the host",
     "interface": "3.1: a container's network is its own",
+    "address": "6.1: nothing is left of a network that was removed, or not made",
     "cgroup": "3.2: a container's group goes when it ends",
     "file": "4.2: nothing of a container is left in the directories of mydocker",
     "record": "5.2: a container with --rm leaves no record",
@@ -48,6 +50,8 @@ class Snapshot:
     mounts: Counter[str]
     groups: frozenset[str]
     interfaces: frozenset[str]
+    addresses: frozenset[str]
+    routes: frozenset[str]
     files: frozenset[str]
     firewall: str
     facts: dict[str, object]
@@ -58,16 +62,26 @@ class Snapshot:
         return replace(self, files=self.files | there)
 
 
-def take(host: TestHost, directories: list[Path]) -> Snapshot:
-    """directories: where mydocker keeps things; all files below them are looked at."""
+def take(
+    host: TestHost, directories: list[Path], networks: Mapping[str, str] | None = None
+) -> Snapshot:
+    """directories: where mydocker keeps things; all files below them are looked at.
+
+    networks: the ID of each network, by its name, that is there to stay.
+    """
+    networks = networks or {}
+    bridges = {f"br-{identity[:12]}" for identity in networks.values()}
+    inside = network.contents(host.pid)
     facts = host.facts()
     untouched = facts.pop("firewall generation") == FIRST_GENERATION
     return Snapshot(
         processes=frozenset(str(process) for process in host.processes()),
         mounts=Counter(_mounts(host)),
         groups=frozenset(host.groups.below()),
-        interfaces=frozenset(host.interfaces()),
-        files=frozenset(_files(directories)),
+        interfaces=frozenset(host.interfaces()) - bridges,
+        addresses=_of_others(inside.addresses, bridges),
+        routes=_of_others(inside.routes, bridges),
+        files=frozenset(_files(directories, networks)),
         firewall="" if untouched else _firewall(host),
         facts=facts,
     )
@@ -82,6 +96,10 @@ def compare(before: Snapshot, after: Snapshot) -> list[Leak]:
         *_new("cgroup", "the cgroup {} was left", before.groups, after.groups),
         *_new("interface", "the interface {} was left", before.interfaces, after.interfaces),
         *_new("interface", "the interface {} is gone", after.interfaces, before.interfaces),
+        *_new("address", "the address {} was left", before.addresses, after.addresses),
+        *_new("address", "the address {} is gone", after.addresses, before.addresses),
+        *_new("address", "the route {} was left", before.routes, after.routes),
+        *_new("address", "the route {} is gone", after.routes, before.routes),
         *_new_files(before.files, after.files),
         *_firewall_changes(before.firewall, after.firewall),
         *_fact_changes(before.facts, after.facts),
@@ -147,23 +165,31 @@ def _mounts(host: TestHost) -> Iterator[str]:
         yield f"{point} (of {root}, {options}, {tail})"
 
 
-def _files(directories: list[Path]) -> Iterator[str]:
+def _of_others(things: frozenset[str], interfaces: set[str]) -> frozenset[str]:
+    """Addresses or routes that are not on these interfaces."""
+    return frozenset(thing for thing in things if not interfaces.intersection(thing.split()))
+
+
+def _files(directories: list[Path], networks: Mapping[str, str] | None = None) -> Iterator[str]:
     """All files and directories below these, but for what is there to stay."""
     for directory in directories:
         for folder, names, files in os.walk(directory):
             here = Path(folder)
-            names[:] = [name for name in names if not _stays(here, name)]
+            names[:] = [name for name in names if not _stays(here, name, networks or {})]
             for name in [*names, *files]:
                 yield str(here / name)
 
 
-def _stays(here: Path, name: str) -> bool:
+def _stays(here: Path, name: str, networks: Mapping[str, str]) -> bool:
     """Whether a directory is there to stay: images, and what belongs to a container with a record.
 
     A container without --rm has a record from 5.2 on, and a layer from 5.7 on, until it is removed.
+    networks: those that are there to stay.
     """
     if name == "images":
         return True
+    if name == "networks" and (here / "images").is_dir():
+        return all(entry.name in networks for entry in (here / name).iterdir())
     if name in OF_THE_PROGRAM and (here / "images").is_dir():
         return not any((here / name).iterdir())
     if name in OF_CONTAINERS:

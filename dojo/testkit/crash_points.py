@@ -10,18 +10,20 @@ if TYPE_CHECKING:
     from dojo.testkit.mydocker import Mydocker
 
 
-def crash_points(number: int, *, looks: bool = False) -> Iterator[CrashPoint]:
+def crash_points(
+    number: int, *, looks: bool = False, also: Sequence[str] = ()
+) -> Iterator[CrashPoint]:
     """Crash points of a program, as many starts of it: at its end, then before single changes.
 
     number: of changes at most, fewer on a slow machine: some of those that the program made when
     nothing held it up; all of them with --every-crash-point. It must do the same again each time.
-    looks: see `CrashPoint`.
+    looks, also: see `CrashPoint`.
     """
-    whole = CrashPoint(None, looks=looks)
+    whole = CrashPoint(None, looks=looks, also=also)
     yield whole
     tried = len(whole.seen) if every_crash_point else examples(number, 3)
     for each in _some_of(whole.seen, tried):
-        yield CrashPoint(each, looks=looks)
+        yield CrashPoint(each, looks=looks, also=also)
 
 
 every_crash_point = False  # see --every-crash-point

@@ -50,6 +50,7 @@ class Mydocker:
         self.pardoned: set[str] = set()
         self.kept: set[str] = set()
         self._nameless = 0  # how many of these were given none
+        self._of_networks: list[tuple[str, Running]] = []  # `network create` and `network rm`
         self.new = leaks.take(host, [root])
 
     def __call__(
@@ -77,7 +78,7 @@ class Mydocker:
             holding=holding,
             shown=shown,
         )
-        self.made.append(running)
+        self._made(words, running)
         call = running.wait(seconds)
         self.calls.append(call)
         return call
@@ -110,7 +111,7 @@ class Mydocker:
             terminal=terminal,
             crash_point=crash_point,
         )
-        self.made.append(running)
+        self._made(words, running)
         return running
 
     def spelled(self, words: Sequence[str | bytes]) -> list[str | bytes]:
@@ -168,6 +169,30 @@ class Mydocker:
     def notice(self) -> None:
         """Give it the time to hear that a container has ended, whose monitor has ended too."""
 
+    def look_again(self) -> None:
+        """Take what is there now for what was there at the beginning."""
+        self.new = leaks.take(self.host, [self.root.parent])
+
+    def networks(self) -> dict[str, str]:
+        """The ID of each network, by its name, that was created and not removed."""
+        networks: dict[str, str] = {}
+        for name, running in self._of_networks:
+            for line in running.so_far().text.splitlines():
+                if name:
+                    networks[name] = line
+                elif line in networks:
+                    del networks[line]
+                else:  # it was named by its ID
+                    networks = {n: i for n, i in networks.items() if not i.startswith(line)}
+        return networks
+
+    def _made(self, words: Sequence[str | bytes], running: Running) -> None:
+        self.made.append(running)
+        if words[:2] == ("network", "create"):
+            self._of_networks.append((os.fsdecode(words[-1]), running))
+        elif words[:2] == ("network", "rm"):
+            self._of_networks.append(("", running))
+
     def _note(self, words: Sequence[str | bytes]) -> None:
         """Remember a container that stays when it has ended: one that is run without --rm."""
         if words[:1] != ("run",):
@@ -216,6 +241,6 @@ class Mydocker:
 
     def _compare(self) -> list[leaks.Leak]:
         directories = [self.root.parent]
-        found = leaks.compare(self.new, leaks.take(self.host, directories))
+        found = leaks.compare(self.new, leaks.take(self.host, directories, self.networks()))
         found += leaks.of_containers(self.root.parent, self.kept, self._nameless)
         return [leak for leak in found if not self.pardons(leak)]

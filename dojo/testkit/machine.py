@@ -13,6 +13,7 @@ import os
 import platform
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -50,6 +51,7 @@ NAMES = (
     "overlay",
     "aufs",
     "unotify",
+    "bridge",
     "iptables",
     "nft",
 )
@@ -151,6 +153,7 @@ _TITLES = {
     "overlay": "overlay file system",
     "aufs": "AUFS",
     "unotify": "seccomp notifications",
+    "bridge": "network bridges",
     "iptables": "iptables",
     "nft": "nft",
 }
@@ -181,6 +184,7 @@ def _ask_the_kernel() -> list[Ability]:
         "overlay": _overlay,
         "aufs": _aufs,
         "unotify": _unotify,
+        "bridge": _bridge,
         "iptables": lambda: _firewall("iptables", "iptables", _IPTABLES_RULE),
         "nft": lambda: _firewall("nft", "nftables", _NFT_RULE),
     }
@@ -439,6 +443,26 @@ def _unotify() -> str:
     return "a program can be held up before a system call"
 
 
+# Networks
+
+
+def _bridge() -> str:
+    """A bridge in a network namespace of its own."""
+    _only_root_can("make interfaces")
+    try:
+        _in_a_child(_make_a_bridge)
+    except _AbsentError as no:
+        raise _AbsentError(no.detail, "sudo modprobe bridge") from no
+    return "in this kernel"
+
+
+def _make_a_bridge() -> None:
+    _unshare(_CLONE_NEWNET, "make a network namespace")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
+        result = _libc().ioctl(handle.fileno(), _SIOCBRADDBR, b"kata0")
+        _call(result, "make a bridge")
+
+
 # Firewalls
 
 
@@ -488,6 +512,7 @@ _CLONE_NEWNET = 0x40000000
 _MS_REC = 16384
 _MS_PRIVATE = 1 << 18
 _PR_SET_DUMPABLE = 4
+_SIOCBRADDBR = 0x89A0  # <linux/sockios.h>
 
 _SIX = (
     ("mount", _CLONE_NEWNS),

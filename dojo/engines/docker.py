@@ -60,7 +60,8 @@ class Docker(Engine):
 
     def words(self, typed: Words) -> list[str | bytes]:
         words = super().words(typed)
-        if words[:1] == ["ps"]:  # a command line older than 23 knows `json` by its long name only
+        # A command line older than 23 knows `json` by its long name only.
+        if words[:1] == ["ps"] or words[:2] == ["network", "ls"]:
             return ["{{json .}}" if word == "json" else word for word in words]
         return words
 

@@ -204,11 +204,12 @@ class Engine(ABC):
         self._must("rm", "kata-put")
 
     def clear(self) -> None:
-        """Remove all containers and volumes, and all images but `busybox` as it was.
+        """Remove all containers, networks and volumes, and all images but `busybox` as it was.
 
         Raises KataError where something stays.
         """
         self.host.until(self._remove_containers, SETTLE_SECONDS)
+        self._must("network", "prune", "--force")
         if volumes := self._must("volume", "ls", "--quiet").text.split():
             self._must("volume", "rm", "--force", *volumes)
         if self._images() != self._images_before:

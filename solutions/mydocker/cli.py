@@ -38,10 +38,14 @@ Usage: mydocker run [OPTIONS] IMAGE [COMMAND] [ARG...]
        mydocker exec [-i] [-t] [-e NAME[=VALUE]] CONTAINER COMMAND [ARG...]
        mydocker stop [-t SECONDS] CONTAINER...
        mydocker rm [-f] CONTAINER...
+       mydocker network create [OPTIONS] NAME
+       mydocker network ls [-q] [--no-trunc] [--format json]
+       mydocker network inspect NETWORK...
+       mydocker network rm NETWORK...
 
 Run a command in a new container, make an image from a tar file or a container, list the images,
 list the containers that run or, with -a, all; show what one has written, run a command in one, stop
-some, remove some.
+some, remove some; create networks, list them, show what is known of some, remove some.
 
 Options of run:
   -d, --detach        Leave the container running, print its ID
@@ -59,6 +63,13 @@ Options of run:
       --cpuset-cpus LIST
                       Run on these CPUs only, such as 0-1,3
       --pids-limit N  Limit the number of processes
+
+Options of network create:
+  -d, --driver NAME   What makes it; there is only bridge
+      --subnet CIDR   Its addresses, such as 10.1.0.0/16 (default: a free one)
+      --gateway IP    The address of the bridge (default: the first one)
+      --ip-range CIDR The addresses for containers (default: all others)
+      --internal      No way out
 """
 
 NAME_LENGTH = 128
@@ -222,6 +233,10 @@ def dispatch(arguments: list[str]) -> int:
         if removing.help:
             return show_help()
         return rm(one_at_least(command, given), removing.force)
+    if command == "network":
+        from mydocker.commands.network import network_
+
+        return network_(words)
     if command == "images":
         from mydocker.commands.images import images
 

@@ -4,10 +4,21 @@ It is looked at on GitHub in light and dark, on paper, and as an `<img>`: so it 
 own to stand on, asks for no font and for nothing from elsewhere, and has its text as text.
 """
 
+from collections.abc import Callable
 from xml.sax.saxutils import escape
 
 from dojo.pictures.frames import Frame
-from dojo.pictures.shapes import ControlGroup, Document, Mount, Pipe, Process, Shape, Slab, Walls
+from dojo.pictures.shapes import (
+    ControlGroup,
+    Document,
+    Interface,
+    Mount,
+    Pipe,
+    Process,
+    Shape,
+    Slab,
+    Walls,
+)
 from dojo.pictures.stage import WIDTH
 
 FONT = "-apple-system, 'Segoe UI', 'Noto Sans', Helvetica, Arial, sans-serif"
@@ -17,6 +28,7 @@ MONO = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monos
 def draw(frame: Frame) -> str:
     """The SVG of a frame."""
     legend_at = frame.bottom + 20
+    key = _key_of_networks if _has_interfaces(frame) else _key
     height = legend_at + 38
     tells_new = any(frame.state(name) != "new" for name in frame.things)
     shapes = "\n".join(shape.draw(frame.state(name)) for name, shape in frame.things.items())
@@ -31,15 +43,19 @@ height="{height}" role="img" aria-labelledby="title desc">
 <text class="headline start" x="24" y="34">{escape(frame.title)}</text>
 <text class="line-below start" x="24" y="56">{escape(frame.line)}</text>
 {shapes}
-{_legend(legend_at, tells_new)}
+{_legend(legend_at, key, tells_new)}
 </svg>
 """
 
 
-def _legend(top: int, tells_new: bool) -> str:
+def _has_interfaces(frame: Frame) -> bool:
+    return any(isinstance(shape, Interface) for shape in frame.things.values())
+
+
+def _legend(top: int, key: Callable[[int], list["Explained"]], tells_new: bool) -> str:
     middle = top + 18
     parts = [f'<path class="rule" d="M24 {top}H{WIDTH - 24}"/>']
-    for x, shape, word in _key(middle):
+    for x, shape, word in key(middle):
         parts.append(shape.draw("new"))
         parts.append(f'<text class="note start" x="{x}" y="{middle + 4}">{word}</text>')
     if tells_new:
@@ -49,8 +65,11 @@ def _legend(top: int, tells_new: bool) -> str:
     return f'<g class="legend">{"".join(parts)}</g>'
 
 
-def _key(y: int) -> list[tuple[int, Shape, str]]:
-    """(where the word begins, the shape before it, the word)"""
+# where the word begins, the shape before it, the word
+Explained = tuple[int, Shape, str]
+
+
+def _key(y: int) -> list[Explained]:
     octagon = ControlGroup(240, y - 9, 26, 18, "", (), (0, 0, 0, 0), [], cut=5)
     return [
         (54, Process(24, y - 8, 24, 16, ""), "process"),
@@ -64,9 +83,19 @@ def _key(y: int) -> list[tuple[int, Shape, str]]:
     ]
 
 
+def _key_of_networks(y: int) -> list[Explained]:
+    return [
+        (54, Process(24, y - 8, 24, 16, ""), "process"),
+        (150, Walls(120, y - 8, 24, 16, ()), "namespaces"),
+        (272, Interface(242, y - 8, 24, 16, ""), "interface"),
+        (378, Document(356, y - 10, 16, 20, ""), "record"),
+    ]
+
+
 # Each kind: its line and its face, in light and in dark.
 _COLOURS = {
     "process": ("#0550ae", "#ddf4ff", "#79c0ff", "#0c2d6b"),
+    "interface": ("#3b3fb6", "#e4e5ff", "#a5a9ff", "#22246b"),
     "walls": ("#8250df", "none", "#d2a8ff", "none"),
     "cgroup": ("#1a7f37", "#dafbe1", "#7ee787", "#0f3d1f"),
     "files": ("#9a6700", "#fff8c5", "#e3b341", "#4b3600"),

@@ -41,6 +41,26 @@ class Process:
 
 
 @dataclass(frozen=True)
+class Interface:
+    """A square box: what packets come from and go to. note: a line below its name."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+    name: str
+    note: str = ""
+
+    def draw(self, state: State) -> str:
+        box = _box(self.x, self.y, self.width, self.height, radius=0)
+        centre = self.x + self.width // 2
+        middle = self.y + self.height // 2
+        name = _text(centre, middle - 4, self.name, "name")
+        note = _text(centre, middle + 13, self.note, "note")
+        return _group("interface", state, box, name, note)
+
+
+@dataclass(frozen=True)
 class Walls:
     """A dashed wall around what is in the namespaces; their kinds stand on its upper edge.
 

@@ -4,7 +4,18 @@ from collections.abc import Mapping, Sequence
 
 from dojo.pictures import stage
 from dojo.pictures.frames import NOT_IN_THE_WHOLE, THE_CONTAINER, Frame
-from dojo.pictures.shapes import Arrow, Document, Number, Place, Process, Shape, Slab, State, Words
+from dojo.pictures.shapes import (
+    Arrow,
+    Document,
+    Interface,
+    Number,
+    Place,
+    Process,
+    Shape,
+    Slab,
+    State,
+    Words,
+)
 
 
 def frames() -> Mapping[str, Frame]:
@@ -44,6 +55,7 @@ class _Film:
         self._part_3()
         self._part_4()
         self._part_5()
+        self._part_6()
         return self._frames
 
     def _frame(
@@ -349,6 +361,36 @@ class _Film:
                 "on pts": Arrow([(470, 275), (502, 275)]),
             },
             without=["command"],
+        )
+
+    def _part_6(self) -> None:
+        self._things = {
+            "host": stage.HOST,
+            "outside": Words(640, 92, ["the world outside"]),
+            "eth0": Interface(640, 140, 150, 44, "eth0", "192.0.2.2/24"),
+            "to outside": Arrow([(715, 140), (715, 100)]),
+            "disk": Place(12, 356, 806, 146, "ON THE DISK: /var/lib/mydocker"),
+        }
+        self._frame(
+            "6.1 bridge",
+            "A network is a switch in the kernel, an address in it, a route, and a record.",
+            "New: `mydocker network create web` has made a bridge, which is called br- and the"
+            " beginning of the network's ID. It has an address, 172.17.0.1, so the host itself is"
+            " plugged into it, and the kernel has added a route: packets to 172.17.0.0/16 go there."
+            " The record networks/web/config.json says which ID, name and subnet the network has."
+            " Nothing is plugged in yet.",
+            adds={
+                "command": Process(30, 232, 176, 46, "mydocker network", "create web"),
+                "asks": Arrow([(206, 255), (250, 255)], ["netlink"], (228, 246)),
+                "bridge": Interface(250, 232, 330, 60, "br-89fe6c545e1d", "a switch in the kernel"),
+                "address": Words(256, 152, ["the host's own plug:", "172.17.0.1/16"]),
+                "plugged in": Arrow([(310, 176), (310, 232)]),
+                "route": Words(450, 152, ["a route:", "172.17.0.0/16"]),
+                "leads to": Arrow([(490, 176), (490, 232)]),
+                "record": Document(380, 400, 120, 74, "config.json", ["ID, name", "subnet"]),
+                "record path": Words(250, 440, ["networks/web/"]),
+                "of": Arrow([(440, 400), (440, 292)], ["says what it is"], (492, 330)),
+            },
         )
 
     def _isolation(self) -> None:

@@ -262,9 +262,12 @@ def test_two_that_find_the_same_directory_missing(mydocker, tmp_path):
     """
     another = mydocker.another_root()
     whole = CrashPoint(None)
-    first = begin(mydocker, "true", f"{tmp_path}/whole/missing:/data", crash_point=whole)
+    volume = f"{tmp_path}/whole/missing:/data"
+    first = begin(mydocker, "echo first > /data/first", volume, crash_point=whole)
     with whole:
-        expect(first.wait(), status=0, out="", err="")
+        call = expect(first.wait(), status=0, out="", err="")
+    found = listing(tmp_path / "whole/missing")
+    check(found == {"first": "first\n"}, "the file of the container", found, call)
     making = [number for number, change in enumerate(whole.seen) if "mkdir" in change]
     for number in making[:12]:
         crash_point = CrashPoint(number)

@@ -23,7 +23,7 @@ from dojo.testkit.networks import (
 )
 from dojo.testkit.records import listed as containers_listed
 from dojo.testkit.records import wrong_records
-from dojo.testkit.testing import check, expect, guard, needs, ours, task, vm
+from dojo.testkit.testing import check, expect, guard, needs, ours, task
 
 TOGETHER = 6  # commands at once
 CRASH_POINTS = 8  # at most, at which something happens to a command
@@ -36,7 +36,6 @@ SOMEBODYS = "link0"  # an interface that is not ours
 
 
 @task(1)
-@vm
 def test_a_network_is_a_bridge(mydocker):
     """A bridge is the kernel's own switch: containers are to be plugged into it."""
     one, two = created(mydocker, "web"), created(mydocker, "data")
@@ -109,7 +108,6 @@ def test_without_the_privilege_it_says_so(mydocker):
 
 
 @task(2)
-@vm
 def test_the_bridge_has_an_address(mydocker):
     """With it, the host is in the network itself: containers will reach it there."""
     identity = created(mydocker, "--subnet", "10.1.0.0/16", "web")
@@ -210,7 +208,6 @@ def test_what_is_no_address(mydocker, words):
 
 
 @task(3)
-@vm
 def test_networks_are_listed(mydocker):
     """A table for people: the short ID, the name, the driver, where it is valid."""
     web, data = created(mydocker, "web"), created(mydocker, "data")
@@ -283,7 +280,6 @@ def test_a_network_is_no_container(mydocker):
 
 
 @task(4)
-@vm
 def test_a_name_is_there_once(mydocker):
     """A second network of that name is refused, and the first is as it was."""
     identity = created(mydocker, "--subnet", "10.1.0.0/16", "web")
@@ -369,7 +365,6 @@ def test_a_create_that_fails_leaves_nothing(mydocker):
 
 
 @task(5)
-@vm
 def test_a_network_is_shown_in_full(mydocker):
     """The words are Docker's, so that what reads them there reads them here."""
     words = ("--subnet", "10.1.0.0/16", "--gateway", "10.1.0.9", "--ip-range", "10.1.2.0/24")
@@ -471,7 +466,6 @@ def test_an_unknown_network_keeps_no_other_from_being_shown(mydocker):
 
 
 @task(6)
-@vm
 def test_a_network_is_removed(mydocker):
     """Its bridge goes, and with it address and route; the name is free again."""
     before = interfaces(mydocker.host)
@@ -562,7 +556,6 @@ def test_what_others_have_made_stays(mydocker):
 
 
 @task(7)
-@vm
 def test_each_network_has_a_subnet_of_its_own(mydocker):
     """An address that two networks have is reached in one of them, if at all."""
     subnets = [subnet_of(mydocker, created(mydocker, f"net-{number}")) for number in range(3)]

@@ -414,7 +414,7 @@ mount_root() {
     mount_at sys sysfs ro,nosuid,nodev,noexec
     mount_at dev tmpfs nosuid,noexec,mode=0755
     step "make /dev" mkdir mnt/dev/pts mnt/dev/shm
-    mount_at dev/pts devpts nosuid,noexec,newinstance,mode=0620,ptmxmode=0666
+    mount_at dev/pts devpts nosuid,noexec,newinstance,mode=0620,gid=5,ptmxmode=0666
     mount_at dev/shm tmpfs nosuid,nodev,noexec,mode=1777
     for name in "null c 1 3" "zero c 1 5" "full c 1 7" "random c 1 8" "urandom c 1 9" "tty c 5 0"; do
         # shellcheck disable=SC2086 # these are four words

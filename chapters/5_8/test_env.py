@@ -441,6 +441,7 @@ def test_exec_with_a_terminal_has_term(mydocker):
 
 
 @task(4)
+@guard  # exec -t sets none so far
 @ours  # Docker's exec -t sets TERM anew
 def test_exec_with_a_terminal_leaves_the_containers_term(mydocker):
     """Who started the container with `-e TERM=dumb` knows what its programs can do."""
@@ -463,6 +464,7 @@ def test_exec_with_a_name_alone_takes_back_what_the_container_has(mydocker):
 
 
 @task(4)
+@guard
 @ours  # Docker's exec looks a command up in the container's PATH
 def test_exec_finds_commands_in_the_path_that_it_is_given(mydocker):
     """A bare name is looked up in the PATH that results: that is the one the command will have."""

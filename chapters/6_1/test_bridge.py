@@ -653,6 +653,7 @@ def test_a_network_without_its_bridge_keeps_its_subnet(mydocker):
 
 
 @task(8)
+@guard  # a race need not be lost each time; where one is held up, it is
 def test_several_at_once_have_subnets_of_their_own(mydocker):
     """All of them look for a free one at the same time, and find the same one."""
     running = [mydocker.start("network", "create", f"net-{n}") for n in range(TOGETHER)]

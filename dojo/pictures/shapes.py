@@ -31,13 +31,7 @@ class Process:
     note: str = ""
 
     def draw(self, state: State) -> str:
-        box = _box(self.x, self.y, self.width, self.height, radius=14)
-        centre = self.x + self.width // 2
-        middle = self.y + self.height // 2
-        if not self.note:
-            return _group("process", state, box, _text(centre, middle + 4, self.name, "name"))
-        name = _text(centre, middle - 4, self.name, "name")
-        return _group("process", state, box, name, _text(centre, middle + 13, self.note, "note"))
+        return _group("process", state, *_named_box(self, radius=14))
 
 
 @dataclass(frozen=True)
@@ -52,12 +46,7 @@ class Interface:
     note: str = ""
 
     def draw(self, state: State) -> str:
-        box = _box(self.x, self.y, self.width, self.height, radius=0)
-        centre = self.x + self.width // 2
-        middle = self.y + self.height // 2
-        name = _text(centre, middle - 4, self.name, "name")
-        note = _text(centre, middle + 13, self.note, "note")
-        return _group("interface", state, box, name, note)
+        return _group("interface", state, *_named_box(self, radius=0))
 
 
 @dataclass(frozen=True)
@@ -361,6 +350,17 @@ class Number:
     def draw(self, state: State) -> str:
         disc = f'<circle class="shape" cx="{self.x}" cy="{self.y}" r="10"/>'
         return _group("number", state, disc, _text(self.x, self.y + 4, str(self.number), "name"))
+
+
+def _named_box(shape: Process | Interface, radius: int) -> list[str]:
+    """A box with the name in its middle, and the note, if there is one, below that."""
+    box = _box(shape.x, shape.y, shape.width, shape.height, radius)
+    centre = shape.x + shape.width // 2
+    middle = shape.y + shape.height // 2
+    if not shape.note:
+        return [box, _text(centre, middle + 4, shape.name, "name")]
+    name = _text(centre, middle - 4, shape.name, "name")
+    return [box, name, _text(centre, middle + 13, shape.note, "note")]
 
 
 def _box(x: int, y: int, width: int, height: int, radius: int) -> str:
